@@ -1,0 +1,62 @@
+"""Every key of a design run, its default and its meaning. Other configs start from this one.
+
+    python experiments/run.py --config=experiments/configs/default.py --workdir=runs/first \
+        --config.task.name=digits --config.budget.params=50_000
+
+On the command line `--config.GROUP.KEY=VALUE` sets a key; whole numbers may have underscores.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ConfigDict:
+    """The default config."""
+    config = ConfigDict()
+
+    # Everything random in the run follows from this number.
+    config.seed = 0
+    # What to run: "design" (task and budget to a trained network) or "pretrain" (the weights).
+    config.pipeline = "design"
+    # Keep compiled programs on disk, so that the next run need not compile them again.
+    config.compilation_cache = True
+    # The generative models: the name of shipped weights, or the folder of a pretrain run.
+    config.pretrained = "open"
+
+    # What the network is for.
+    config.task = ConfigDict()
+    config.task.name = "digits"  # "digits" (built in) or "npz" (your own, at `task.path`)
+    config.task.path = placeholder(str)  # your data: an .npz file with arrays `x` and `y`
+
+    # Upper bounds, each optional: set at least one for a small network.
+    config.budget = ConfigDict()
+    config.budget.params = placeholder(int)  # trainable parameters
+    config.budget.macs = placeholder(int)  # multiply-adds for one example (FLOPs / 2)
+    config.budget.activation_memory = placeholder(int)  # bytes of all activations of one example
+
+    # How the architecture is found.
+    config.design = ConfigDict()
+    config.design.num_macros = 512  # macro architectures sampled
+    config.design.cells_per_macro = 4  # choices of cells tried for each of them
+    config.design.rounds = 4  # of generating and scoring; later ones vary the best so far
+    config.design.num_exact = 32  # candidates scored exactly, for each method
+    config.design.score_batch = 32  # images in the batch of a score
+    config.design.fitness = "t_cet"  # the zero-cost proxy that ranks candidates
+    config.design.baselines = ("random", "evolution")  # run beside ours, with the same budgets
+
+    # How the winner is trained.
+    config.train = ConfigDict()
+    config.train.steps = 1_500  # optimiser steps
+    config.train.batch_size = 64  # images a step
+    config.train.learning_rate = 0.1  # peak, SGD with Nesterov momentum, cosine to zero
+    config.train.weight_decay = 5e-4  # of weights, not of norms and biases
+    config.train.warmup_fraction = 0.05  # of the steps, linear
+    config.train.label_smoothing = 0.1  # mass spread over all classes
+    config.train.max_shift = 1  # pixels of random shift in training
+    config.train.ema = 0.0  # decay of the averaged weights, as 0.99; 0 means no average
+
+    # What the report shows.
+    config.report = ConfigDict()
+    config.report.plots = True  # figures too (needs matplotlib)
+
+    return config

@@ -1,0 +1,153 @@
+"""The single entry point of nasgen: runs the pipeline that a config names, in one folder.
+
+    python experiments/run.py --config=FILE --workdir=FOLDER [--config.KEY=VALUE ...]
+
+The same command on the same workdir resumes. Exit codes: 0 done, 2 the input cannot be used (one
+line on stderr says why; no workdir is left behind), 130 interrupted, anything else is a defect.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from nasgen.pipeline import config as rules
+from nasgen.pipeline.config import UserError
+
+FLAGS = ("config", "workdir")
+EXAMPLE = "--config=experiments/configs/quickstart.py"
+
+Pipeline = Callable[[ConfigDict, "Workdir"], None]
+
+
+def _design(config, workdir):
+    from nasgen.pipeline import design
+
+    design.run(config, workdir)
+
+
+def _pretrain(config, workdir):
+    from nasgen.pipeline import pretrain
+
+    pretrain.run(config, workdir)
+
+
+# What `config.pipeline` may name. Each imports its stage only when it runs.
+PIPELINES = {"design": _design, "pretrain": _pretrain}
+
+
+def main(argv: Sequence[str], *, pipelines: Mapping[str, Pipeline] = PIPELINES) -> int:
+    """Runs the command line `argv`; returns the exit code."""
+    if {"--help", "-help", "-h"} & set(argv[1:]):
+        print(__doc__.strip())
+        return 0
+    try:
+        config, folder = parse(argv)
+        rules.validate(config, pipelines=pipelines)
+        return _run(pipelines[config.pipeline], config, folder)
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: the same command resumes this run", file=sys.stderr)
+        return 130
+
+
+def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
+    """The config, with the overrides of the command line, and the workdir's path.
+
+    Raises `UserError`: flags that are missing, unknown or of the wrong type.
+    """
+    path, argv = _take(argv, "config")
+    if not path:
+        raise UserError(f"`--config` must name a config file, as {EXAMPLE}; got none.")
+    config = rules.load_config(path)
+    rules.check_overrides(config, argv)
+    values = flags.FlagValues()
+    flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=values)
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
+        rest = values(argv)[1:]
+    except flags.UnrecognizedFlagError as error:
+        end = rules.nearest(error.flagname, FLAGS)
+        raise UserError(
+            f"`--{error.flagname}` is no flag: there are --config, --config.KEY and --workdir{end}"
+        ) from None
+    except (flags.Error, ValueError, TypeError) as error:
+        raise UserError(_wrong_type(error, values, argv)) from None
+    if rest:
+        raise UserError(f"`{rest[0]}` must follow a flag, as --config.KEY=VALUE.")
+    if not values.workdir:
+        raise UserError("`--workdir` must name a folder for this run; got none.")
+    return values.config, values.workdir
+
+
+def _run(pipeline: Pipeline, config: ConfigDict, folder: str) -> int:
+    from nasgen.pipeline import workdir as workdirs
+
+    workdir = workdirs.open_workdir(folder, config)
+    results = workdir.path / workdirs.RESULTS
+    if workdir.finished:
+        workdirs.close_workdir(workdir)
+        print(f"This run is finished: {results}")
+        return 0
+    try:
+        if config.compilation_cache:
+            _keep_programs(workdir.path)
+        print(f"{'Resuming' if workdir.resumed else 'Started'} {workdir.path}", flush=True)
+        pipeline(config, workdir)
+        if workdirs.is_finished(workdir.path):
+            print(f"Finished: {results}")
+    except UserError:
+        workdirs.discard_workdir(workdir)
+        raise
+    except BaseException:
+        workdirs.close_workdir(workdir)
+        raise
+    workdirs.close_workdir(workdir)
+    return 0
+
+
+def _keep_programs(workdir: Path) -> None:
+    """Turns on JAX's persistent compilation cache, unless the user's own is set."""
+    import jax
+
+    from nasgen.pipeline.environment import program_folder
+
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(program_folder(workdir)))
+        # Scores use hundreds of programs of tenths of a second each.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+
+
+def _take(argv: Sequence[str], flag: str) -> tuple[str | None, list[str]]:
+    """The value of the last `--flag=value` or `--flag value`, and the arguments without it."""
+    value, rest, arguments = None, [], iter(argv)
+    for argument in arguments:
+        match = re.fullmatch(rf"--?{re.escape(flag)}(?:=(.*))?", argument, re.DOTALL)
+        if match is None:
+            rest.append(argument)
+        else:
+            value = next(arguments, None) if match.group(1) is None else match.group(1)
+    return value, rest
+
+
+def _wrong_type(error: Exception, values: flags.FlagValues, argv: Sequence[str]) -> str:
+    """What absl says about a flag's value, in our words where it is a key of the config."""
+    match = re.match(r"flag --config\.([^=]+)=", str(error))
+    if not match:
+        return str(error).splitlines()[0]
+    key = match.group(1)
+    kind = values[f"config.{key}"].flag_type()
+    words = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+    given = _take(argv, f"config.{key}")[0]
+    return f"`--config.{key}` must be {words.get(kind, f'a {kind}')}; got {given!r}."
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

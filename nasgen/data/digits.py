@@ -1,0 +1,21 @@
+"""Handwritten digits, 1,797 images of 8x8 in ten classes, as shipped with scikit-learn.
+
+E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998 (its test part).
+"""
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from nasgen.data.task import Dataset, Split, standardised, stratified_indices
+from nasgen.types import Task
+
+TASK = Task("digits", (8, 8, 1), 10)
+
+
+def digits(*, seed: int = 0) -> Dataset:
+    """The data set, 60/20/20, split by `seed`. Raw pixels lie in 0..16."""
+    raw = load_digits()
+    x = raw.images.astype(np.float32)[..., None]
+    y = raw.target.astype(np.int32)
+    parts = [Split(x[chosen], y[chosen]) for chosen in stratified_indices(y, seed=seed)]
+    return standardised(TASK, *parts)

@@ -1,0 +1,170 @@
+"""A network as one readable Python file that needs JAX and Flax only.
+
+The layers, the reading of weights and the command line are those of `template`; the network itself
+is written out, a line a layer, cell by cell. Every layer keeps its name in the plan, so weights
+load by name.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from nasgen.networks.plan import Layer, Plan, Step
+from nasgen.types import Architecture, Cell, Op, Task
+
+LINE = 100  # columns
+_TEMPLATE = Path(__file__).with_name("template.py")
+_CELL = re.compile(r"stage(\d+)_cell(\d+)_(?:node(\d+)_)?(\w+)")
+# Of each module of the template: its name, its required argument, its defaults.
+_MODULES = {
+    "conv": ("Conv", "out_channels", {"relu": True, "norm": "affine"}),
+    "depthwise": ("Depthwise", "kernel", {"relu": True, "norm": "affine"}),
+    "avg_pool": ("AvgPool", "kernel", {"relu": False, "norm": "plain"}),
+    "linear": ("Linear", "out_channels", {"relu": False, "norm": "none", "bias": True}),
+    "identity": ("Norm", None, {"relu": False, "norm": "affine"}),
+}
+_OPTIONS = {"kernel": 1, "stride": 1, "dilation": 1, "relu": False, "bias": False, "norm": "none"}
+
+
+def model_source(
+    plan: Plan,
+    *,
+    architecture: Architecture,
+    ops: Sequence[Op],
+    task: Task,
+    mean: Float[np.ndarray, " channels"],
+    std: Float[np.ndarray, " channels"],
+) -> str:
+    """The text of `model.py` for `plan`'s network; raw images enter as `(raw - mean) / std`."""
+    template = _TEMPLATE.read_text(encoding="utf-8")
+    imports, rest = template.split("# <network>\n")
+    _, rest = rest.split("# </network>\n")
+    imports = imports[imports.index("import json") :].rstrip()
+    network = _network(plan, architecture, ops)
+    constants = _constants(plan, mean, std)
+    return (
+        f"{_docstring(plan, task)}\n\n{imports}\n\n{constants}\n\n\n{network}\n\n\n{rest.lstrip()}"
+    )
+
+
+def _docstring(plan: Plan, task: Task) -> str:
+    height, width, channels = plan.input_shape
+    return (
+        f'"""A network for the task {_plain(task.name)[:40]}: {plan.num_classes} classes, '
+        f"images of {height}x{width}x{channels}.\n\n"
+        "Needs jax and flax, and weights.safetensors beside it.\n\n"
+        "    python model.py images.npy      prints the class of each image\n\n"
+        "    import model\n"
+        "    variables = model.load()\n"
+        "    classes = model.predict(images, variables)      # raw images [number, "
+        f"{height}, {width}, {channels}]\n"
+        "    logits = model.logits(variables, model.standardise(images))\n\n"
+        'To train on, apply with `mutable=["batch_stats"]`: batch norm then uses the batch.\n"""'
+    )
+
+
+def _plain(name: str) -> str:
+    """A task's name without what could end a docstring."""
+    return re.sub(r"[^\w .,:()/+-]", "_", name)
+
+
+def _constants(plan: Plan, mean: np.ndarray, std: np.ndarray) -> str:
+    numbers = lambda values: "(" + "".join(f"{np.float32(v)!s}, " for v in values).rstrip() + ")"  # noqa: E731
+    return (
+        f"INPUT_SHAPE, NUM_CLASSES = {plan.input_shape}, {plan.num_classes}\n"
+        "# Of the raw pixels of the training images, channel by channel.\n"
+        f"MEAN = {numbers(mean)}\n"
+        f"STD = {numbers(std)}"
+    )
+
+
+class _Place(NamedTuple):
+    """Where a step stands: which cell (None: outside) and which node of it (None: none)."""
+
+    cell: tuple[int, int] | None
+    node: int | None
+    suffix: str
+
+
+def _place(step: Step) -> _Place:
+    match = _CELL.fullmatch(step.name)
+    if not match:
+        return _Place(None, None, step.name)
+    stage, repeat, node, suffix = match.groups()
+    return _Place((int(stage), int(repeat)), int(node) if node else None, suffix)
+
+
+def _network(plan: Plan, architecture: Architecture, ops: Sequence[Op]) -> str:
+    """The class `Network`. `x` is a cell's input, `p` its projection, `n1` the value of node 1."""
+    names, readers = {0: "x"}, {i for step in plan.steps for i in step.inputs}
+    lines, before = [], _Place((-1, -1), None, "")
+    for value, step in enumerate(plan.steps, start=1):
+        here, source = _place(step), step.inputs[0]
+        if here.cell != before.cell:
+            if names[source] != "x":  # what the cell before ended with
+                lines.append(f"x = {names[source]}")
+                names[source] = "x"
+            lines += ["", f"# {_cell_title(here.cell, architecture, step, plan)}"]
+        if here.node is not None and (here.cell, here.node) != (before.cell, before.node):
+            stage = here.cell[0]
+            lines.append(f"# {_node_title(here.node, architecture.cells[stage], ops)}")
+        summed = " + ".join(names[i] for i in step.inputs)
+        target = {"proj": "p"}.get(here.suffix, "x" if here.node is None else f"n{here.node}")
+        names[value] = target
+        if value not in readers and value < len(plan.steps):
+            lines += ["# read by no node:", *_call(step, None, summed)]
+        else:
+            lines += _call(step, target, summed)
+        before = here
+    body = "\n".join(f"        {line}" if line else "" for line in [*lines[1:], "return x"])
+    return (
+        "class Network(nn.Module):\n"
+        '    """Standardised images [batch, height, width, channels] to logits [batch, classes]."""'
+        f"\n\n    @nn.compact\n    def __call__(self, x):\n{body}"
+    )
+
+
+def _cell_title(
+    cell: tuple[int, int] | None, architecture: Architecture, step: Step, plan: Plan
+) -> str:
+    if cell is None:
+        return "stem" if step == plan.steps[0] else "head"
+    stage = architecture.macro.stages[cell[0]]
+    stride = stage.stride if cell[1] == 0 else 1
+    before = step.layer.in_channels
+    height, width = step.in_size
+    sizes = f"{height}x{width}" + (
+        f" -> {-(-height // stride)}x{-(-width // stride)}" * (stride > 1)
+    )
+    widths = f"{before} -> {stage.channels}" if before != stage.channels else f"{stage.channels}"
+    return f"stage {cell[0]}, cell {cell[1] + 1} of {stage.repeats}: {widths} channels, {sizes}"
+
+
+def _node_title(node: int, cell: Cell, ops: Sequence[Op]) -> str:
+    op = ops[cell.ops[node - 1]]
+    return f"node {node}: {op.kind}" + (f" {op.kernel}x{op.kernel}" if op.kernel else "")
+
+
+def _call(step: Step, target: str | None, argument: str) -> list[str]:
+    """The statement of one step, wrapped where it is longer than a line."""
+    start = f"{target} = " if target else ""
+    if step.layer.kind == "identity" and step.layer.norm == "none" and not step.layer.relu:
+        return [f"{start}{argument}"]
+    module = f"{start}{_module(step.layer, step.name)}("
+    line = f"{module}{argument})"
+    return [line] if len(line) + 8 <= LINE else [module, f"    {argument}", ")"]
+
+
+def _module(layer: Layer, name: str) -> str:
+    """A layer as a call of its module, options at their default left out."""
+    module, required, defaults = _MODULES[layer.kind]
+    given = [str(getattr(layer, required))] if required else []
+    for option, default in {**_OPTIONS, **defaults}.items():
+        value = getattr(layer, option)
+        if option != required and value != default:
+            given.append(f"{option}={None if value == 'none' else value!r}")
+    return f"{module}({', '.join([*given, f'name={name!r}'])})".replace("'", '"')

@@ -1,0 +1,57 @@
+"""A trained network as one StableHLO program: raw images to logits, weights inside.
+
+The program takes float32 images `[b, height, width, channels]` as they come (the standardisation is
+part of it) for any batch size `b`, and returns logits `[b, classes]`. It is lowered for CPU, CUDA
+and TPU together: on CPU convolutions are written as shifts and matmuls, elsewhere they are native
+(see `networks.ops`); the weights are stored once. Written natively only, a 32x32 network of 16
+million MACs takes 0.70 s for 32 images on two CPU cores, as shifts 0.04 s.
+
+The file is portable StableHLO bytecode. Its function `main(platform, images)` has an int32 scalar
+before the images, the place of the platform in `PLATFORMS`; JAX fills it in itself.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+from jaxtyping import Array, Float, PyTree
+
+from nasgen.networks.network import Network
+from nasgen.networks.plan import Plan
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+
+def to_stablehlo(
+    plan: Plan,
+    variables: PyTree,
+    *,
+    mean: Float[np.ndarray, " channels"],
+    std: Float[np.ndarray, " channels"],
+) -> bytes:
+    """The program of a network with its weights, as StableHLO bytecode."""
+    native, shifts = (Network(plan, lowering).apply for lowering in ("native", "shifts"))
+
+    def logits(images: Float[Array, "b height width channels"]) -> Float[Array, "b classes"]:
+        x = (images - mean[None, None, None]) / std[None, None, None]
+        # The weights are operands here, so that the two branches share one copy of them.
+        weights = jax.tree.map(jnp.asarray, variables)
+        return jax.lax.platform_dependent(weights, x, cpu=shifts, default=native)
+
+    return _export(logits, plan.input_shape).mlir_module_serialized
+
+
+def from_stablehlo(
+    program: bytes, input_shape: tuple[int, int, int], num_classes: int
+) -> export.Exported:
+    """What `to_stablehlo` made, ready for JAX: `.call(images) -> logits`."""
+    stand_in = _export(lambda x: jnp.zeros((x.shape[0], num_classes)), input_shape)
+    return dataclasses.replace(stand_in, mlir_module_serialized=program)
+
+
+def _export(function, input_shape: tuple[int, int, int]) -> export.Exported:
+    (batch,) = export.symbolic_shape("b")
+    images = jax.ShapeDtypeStruct((batch, *input_shape), jnp.float32)
+    return export.export(jax.jit(function), platforms=PLATFORMS)(images)

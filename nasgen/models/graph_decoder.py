@@ -1,0 +1,197 @@
+"""From a latent to a cell, node by node; what comes out always obeys the rules of the space.
+
+The latent is expanded once into one context for each of the six op slots and for the output. Step i
+sees its context and the part of the cell that is written already; it chooses an op, or to stop, and
+then the parents of that op; the last step chooses the parents of the output. So
+p(cell | latent) = prod_i p(op_i | earlier) p(parents_i | op_i, earlier). Nodes come in the order of
+`graph_order.reorder`. `project` repairs what may be left: a node without a child, too few edges.
+
+All functions take one cell: latent `[latent]`, told `[2 condition]` (see `graph_vae.told`), nodes
+`[8]`, adjacency `[8, 8]`, scores `[8, 8]` (log-odds of parent, child).
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from nasgen.types import ABSENT, INPUT, MAX_NODES, OUTPUT
+
+Params = dict[str, Any]
+
+_LAST = MAX_NODES - 1
+_UPPER = np.triu(np.ones((MAX_NODES, MAX_NODES), bool), 1)
+_PARENTS, _CHILDREN = np.triu_indices(_LAST, 1)  # edges that do not end in the output
+
+
+class DecoderConfig(NamedTuple):
+    """Sizes. condition_dim: 0 where the decoder is told nothing. width: of the trunk.
+
+    step_width: of a step's context and hidden layer.
+    """
+
+    num_ops: int
+    latent_dim: int
+    condition_dim: int
+    width: int
+    step_width: int
+
+
+class Decoder(nn.Module):
+    """The networks: `contexts` of all steps, then `op_logits` and `parent_logits` of one."""
+
+    config: DecoderConfig
+
+    def setup(self):
+        width, step_width = self.config.width, self.config.step_width
+        self.trunk_in = nn.Dense(width)
+        self.trunk_norm = nn.LayerNorm()
+        self.trunk_hidden = nn.Dense(width)
+        self.trunk_out = nn.Dense(_LAST * step_width)
+        self.prefix = nn.Dense(step_width)
+        self.step_norm = nn.LayerNorm()
+        self.step_hidden = nn.Dense(step_width)
+        self.op_head = nn.Dense(self.config.num_ops + 1)
+        self.op_embed = nn.Embed(self.config.num_ops + 1, step_width)
+        self.parent_hidden = nn.Dense(step_width)
+        self.parent_head = nn.Dense(_LAST)
+
+    def __call__(self, latent, told, nodes, adjacency):
+        """Teacher forcing: logits `[6, ops + 1]` of the ops and scores of the edges."""
+        steps = jnp.arange(1, MAX_NODES)
+        hidden = jax.vmap(self.hidden, in_axes=(0, None, None, 0))(
+            self.contexts(latent, told), nodes, adjacency, steps
+        )
+        ops = _op_classes(nodes[1:], self.config.num_ops)
+        scores = self.parent_logits(hidden, ops)
+        return self.op_logits(hidden[:-1]), _as_matrix(scores)
+
+    def contexts(self, latent, told):
+        hidden = nn.silu(self.trunk_in(jnp.concatenate([latent, told])))
+        hidden = hidden + nn.silu(self.trunk_hidden(self.trunk_norm(hidden)))
+        return self.trunk_out(hidden).reshape(_LAST, self.config.step_width)
+
+    def hidden(self, context, nodes, adjacency, step):
+        """What step `step` (1..7, its node) knows; nodes and edges from there on are hidden."""
+        ops = _op_classes(nodes[1:_LAST], self.config.num_ops)
+        seen = (jnp.arange(1, _LAST) < step)[:, None]
+        written = jax.nn.one_hot(ops, self.config.num_ops) * seen
+        edges = adjacency[_PARENTS, _CHILDREN] & (step > _CHILDREN)
+        prefix = jnp.concatenate([written.reshape(-1), edges.astype(jnp.float32)])
+        hidden = nn.silu(self.step_norm(context + self.prefix(prefix)))
+        return hidden + nn.silu(self.step_hidden(hidden))
+
+    def op_logits(self, hidden):
+        return self.op_head(hidden)
+
+    def parent_logits(self, hidden, op):
+        return self.parent_head(nn.silu(self.parent_hidden(hidden) + self.op_embed(op)))
+
+
+def _op_classes(codes: Int[Array, " slots"], num_ops: int) -> Int[Array, " slots"]:
+    """Classes of the op head: the op, or `num_ops` for "stop" (and for the output)."""
+    return jnp.where(codes < 0, num_ops, codes.astype(jnp.int32))
+
+
+def _as_matrix(rows: Float[Array, "steps parents"]) -> Float[Array, "nodes nodes"]:
+    """Scores `[parent, child]` from each step's scores of its parents."""
+    return jnp.pad(rows, ((1, 0), (0, 1))).T
+
+
+def init(key: Array, config: DecoderConfig) -> Params:
+    """Params of the decoder."""
+    latent, told = jnp.zeros(config.latent_dim), jnp.zeros(2 * config.condition_dim)
+    nodes = jnp.full(MAX_NODES, ABSENT)
+    adjacency = jnp.zeros((MAX_NODES, MAX_NODES), bool)
+    return Decoder(config).init(key, latent, told, nodes, adjacency)["params"]
+
+
+def log_likelihoods(
+    params: Params,
+    latent: Float[Array, " latent"],
+    told: Float[Array, " told"],
+    nodes: Int[Array, " nodes"],
+    adjacency: Bool[Array, "nodes nodes"],
+    *,
+    config: DecoderConfig,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """log p(ops | latent, told) and log p(edges | latent, told, ops) of one cell, in nats.
+
+    The cell must be in the order of `graph_order.reorder`. Choices that are forced do not count:
+    ops after the first stop, edges of absent nodes.
+    """
+    op_logits, scores = Decoder(config).apply({"params": params}, latent, told, nodes, adjacency)
+    classes = _op_classes(nodes[1:_LAST], config.num_ops)
+    log_ops = jnp.take_along_axis(jax.nn.log_softmax(op_logits), classes[:, None], 1)[:, 0]
+    present = nodes != ABSENT
+    log_edges = jax.nn.log_sigmoid(jnp.where(adjacency, scores, -scores))
+    edges = _UPPER & present[:, None] & present[None, :]
+    # An op slot is open where the slot before it holds a node.
+    return jnp.sum(log_ops * present[:-2]), jnp.sum(log_edges * edges)
+
+
+def decode(
+    params: Params,
+    latent: Float[Array, " latent"],
+    told: Float[Array, " told"],
+    *,
+    config: DecoderConfig,
+    min_edges: int,
+) -> tuple[Int[Array, " nodes"], Bool[Array, "nodes nodes"]]:
+    """The cell of the most likely choice in each step, made valid."""
+    apply = partial(Decoder(config).apply, {"params": params})
+    contexts = apply(latent, told, method="contexts")
+    earlier = jnp.arange(_LAST)
+
+    def step(carry, xs):
+        (nodes, adjacency), (context, index) = carry, xs
+        hidden = apply(context, nodes, adjacency, index, method="hidden")
+        may_stop, stopped = index > 1, (index > 1) & (nodes[index - 1] == ABSENT)
+        logits = apply(hidden, method="op_logits").at[-1].add(jnp.where(may_stop, 0.0, -jnp.inf))
+        at_end = stopped | (index == _LAST)
+        op = jnp.where(at_end, config.num_ops, jnp.argmax(logits))
+        scores = jnp.nan_to_num(apply(hidden, op, method="parent_logits"))
+        allowed = (earlier < index) & (nodes[:_LAST] != ABSENT)
+        parents = (scores > 0) & allowed
+        best = earlier == jnp.argmax(jnp.where(allowed, scores, -jnp.inf))
+        parents = jnp.where(parents.any(), parents, best)
+        absent = (op == config.num_ops) & (index < _LAST)
+        code = jnp.where(absent, ABSENT, jnp.where(index == _LAST, OUTPUT, op))
+        nodes = nodes.at[index].set(code.astype(jnp.int8))
+        adjacency = adjacency.at[:_LAST, index].set(parents & ~absent)
+        return (nodes, adjacency), scores
+
+    nodes = jnp.full(MAX_NODES, ABSENT, jnp.int8).at[0].set(INPUT)
+    empty = jnp.zeros((MAX_NODES, MAX_NODES), bool)
+    steps = (contexts, jnp.arange(1, MAX_NODES))
+    (nodes, adjacency), rows = jax.lax.scan(step, (nodes, empty), steps)
+    return nodes, project(nodes, adjacency, _as_matrix(rows), min_edges=min_edges)
+
+
+def project(
+    nodes: Int[Array, " nodes"],
+    adjacency: Bool[Array, "nodes nodes"],
+    scores: Float[Array, "nodes nodes"],
+    *,
+    min_edges: int,
+) -> Bool[Array, "nodes nodes"]:
+    """`adjacency`, with a child for each node and at least `min_edges` edges.
+
+    Every node must have a parent already. Only missing edges are added, the best-scoring ones
+    (finite scores). So every node reaches the output, and is reached from the input.
+    """
+    present = nodes != ABSENT
+    allowed = _UPPER & present[:, None] & present[None, :]
+    scores = jnp.where(allowed, scores, -jnp.inf)
+    best = jax.nn.one_hot(jnp.argmax(scores, axis=1), MAX_NODES, dtype=bool)
+    childless = present & ~adjacency.any(1) & (nodes != OUTPUT)
+    adjacency = adjacency | (best & childless[:, None])
+    missing = min_edges - adjacency.sum()
+    free = jnp.where(allowed & ~adjacency, scores, -jnp.inf).reshape(-1)
+    place = jnp.argsort(jnp.argsort(-free))
+    added = (place < missing) & (free > -jnp.inf)
+    return adjacency | added.reshape(adjacency.shape)

@@ -1,0 +1,109 @@
+"""A Gaussian mixture over conditions; its components are the clusters, the words for cells.
+
+Fitted by expectation maximisation (scikit-learn), used as plain arrays. The number of components
+follows from the Bayesian information criterion. Conditions are `[batch, condition]`, standardised.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from sklearn.mixture import GaussianMixture
+
+AnyArray = Array | np.ndarray
+Conditions = Float[AnyArray, "batch condition"]
+
+RESTARTS = 3  # starts of a fit, the likeliest is kept
+REGULARISATION = 1e-4  # added to variances, so that no component shrinks to a point
+
+
+class Mixture(NamedTuple):
+    """sum_k weights[k] N(means[k], covariances[k]); float32, NumPy or JAX arrays."""
+
+    weights: Float[AnyArray, " cluster"]
+    means: Float[AnyArray, "cluster condition"]
+    covariances: Float[AnyArray, "cluster condition condition"]
+
+
+class Choice(NamedTuple):
+    """The number of components with the lowest BIC, and the curve it was read from."""
+
+    num_components: int
+    candidates: tuple[int, ...]
+    bic: tuple[float, ...]
+
+
+def fit_mixture(conditions: Conditions, num_components: int, *, seed: int) -> Mixture:
+    """The mixture with full covariances, heaviest component first.
+
+    Raises ValueError where a condition is not finite or there are fewer cells than components.
+    """
+    fitted = _fit(conditions, num_components, seed)
+    order = np.argsort(-fitted.weights_, kind="stable")
+    parts = (fitted.weights_, fitted.means_, fitted.covariances_)
+    return Mixture(*(part[order].astype(np.float32) for part in parts))
+
+
+def choose_components(conditions: Conditions, candidates: Sequence[int], *, seed: int) -> Choice:
+    """Fits each number of components; BIC = parameters * log(cells) - 2 log likelihood."""
+    if not candidates:
+        raise ValueError("`candidates` must hold at least one number; got none.")
+    values = np.asarray(conditions, np.float64)
+    bic = tuple(float(_fit(values, num, seed).bic(values)) for num in candidates)
+    return Choice(candidates[int(np.argmin(bic))], tuple(candidates), bic)
+
+
+def _fit(conditions: Conditions, num_components: int, seed: int) -> GaussianMixture:
+    values = np.asarray(conditions, np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("`conditions` must be finite; got NaN or infinity.")
+    if not 1 <= num_components <= len(values):
+        raise ValueError(
+            f"`num_components` must be in 1..{len(values)}, the number of cells; "
+            f"got {num_components}."
+        )
+    mixture = GaussianMixture(
+        num_components, n_init=RESTARTS, reg_covar=REGULARISATION, random_state=seed, max_iter=300
+    )
+    return mixture.fit(values)
+
+
+@jax.jit
+def component_log_probs(mixture: Mixture, conditions: Conditions) -> Float[Array, "batch cluster"]:
+    """log(weights[k] N(condition; k)) in nats."""
+    factors = jnp.linalg.cholesky(jnp.asarray(mixture.covariances))
+
+    def one(condition, weight, mean, factor):
+        white = jax.scipy.linalg.solve_triangular(factor, condition - mean, lower=True)
+        log_scale = jnp.log(jnp.diagonal(factor)).sum()
+        constant = 0.5 * condition.shape[-1] * math.log(2 * math.pi)
+        return jnp.log(weight) - 0.5 * jnp.sum(white**2) - log_scale - constant
+
+    over_clusters = jax.vmap(one, in_axes=(None, 0, 0, 0))
+    weights, means = jnp.asarray(mixture.weights), jnp.asarray(mixture.means)
+    return jax.vmap(over_clusters, in_axes=(0, None, None, None))(
+        jnp.asarray(conditions), weights, means, factors
+    )
+
+
+def log_prob(mixture: Mixture, conditions: Conditions) -> Float[Array, " batch"]:
+    """log density of each condition in nats."""
+    return jax.nn.logsumexp(component_log_probs(mixture, conditions), axis=1)
+
+
+def assign(mixture: Mixture, conditions: Conditions) -> Int[Array, " batch"]:
+    """The most likely cluster of each condition."""
+    return jnp.argmax(component_log_probs(mixture, conditions), axis=1)
+
+
+def sample(
+    key: Array, mixture: Mixture, cluster: int | Int[AnyArray, ""], num: int
+) -> Float[Array, "num condition"]:
+    """`num` conditions of one cluster."""
+    factor = jnp.linalg.cholesky(jnp.asarray(mixture.covariances)[cluster])
+    noise = jax.random.normal(key, (num, factor.shape[0]))
+    return jnp.asarray(mixture.means)[cluster][None] + noise @ factor.T

@@ -1,0 +1,292 @@
+"""Reads and checks the config of a run, before anything is written or compiled.
+
+A config is a locked `ConfigDict` of flat groups of plain values, made by the `get_config()` of a
+file such as `experiments/configs/default.py`, which documents every key. Here stand the rules of
+the values: one `Rule` a key, in dict literals. Whatever breaks one is a `UserError` of one line:
+what is wrong, what was given, what would be right. Nothing here imports JAX.
+"""
+
+import difflib
+import importlib.util
+import math
+import re
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+
+class UserError(ValueError):
+    """The user's input cannot be used: reported as one line and exit code 2, without a traceback.
+
+    Raise it from a pipeline only before the pipeline has written anything.
+    """
+
+
+class Rule(NamedTuple):
+    """What a value must be. `names` are the valid ones where the value is a name or several."""
+
+    text: str
+    holds: Callable[[Any], bool]
+    names: tuple[str, ...] = ()
+
+
+def whole(low: int, high: int = 2**53) -> Rule:
+    """A whole number in `low..high`."""
+    limit = f"of at least {low}" if high == 2**53 else f"in {low}..{high}"
+    return Rule(
+        f"a whole number {limit}",
+        lambda value: (
+            isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+        ),
+    )
+
+
+def number(low: float, high: float = math.inf, *, above: bool = False) -> Rule:
+    """A finite number from `low` (with `above`: above `low`) and below `high`."""
+    lower = f"above {low:g}" if above else f"of at least {low:g}"
+    return Rule(
+        f"a number {lower}" + ("" if math.isinf(high) else f" and below {high:g}"),
+        lambda value: (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and math.isfinite(value)
+            and (value > low if above else value >= low)
+            and value < high
+        ),
+    )
+
+
+def boolean() -> Rule:
+    """`true` or `false`."""
+    return Rule("true or false", lambda value: isinstance(value, bool))
+
+
+def text() -> Rule:
+    """A string that is not empty."""
+    return Rule("a non-empty text", lambda value: isinstance(value, str) and value.strip() != "")
+
+
+def one_of(names: Iterable[str]) -> Rule:
+    """One of `names`."""
+    names = tuple(names)
+    return Rule(f"one of {', '.join(names)}", lambda value: value in names, names)
+
+
+def some_of(names: Iterable[str]) -> Rule:
+    """A tuple of different members of `names`, or an empty one."""
+    names = tuple(names)
+    return Rule(
+        f"a tuple of some of {', '.join(names)}, none twice",
+        lambda value: (
+            isinstance(value, tuple | list)
+            and all(name in names for name in value)
+            and len(set(value)) == len(value)
+        ),
+        names,
+    )
+
+
+def optional(rule: Rule) -> Rule:
+    """`rule`, or nothing."""
+    return rule._replace(
+        text=f"{rule.text} (or left out)",
+        holds=lambda value: value is None or rule.holds(value),
+    )
+
+
+# Tasks by name, and whether each needs `task.path`. The data itself is loaded by `nasgen.data`.
+TASKS = {"digits": False, "npz": True}
+
+# What every config has.
+COMMON = {
+    "seed": whole(0, 2**32 - 1),
+    "pipeline": text(),
+    "compilation_cache": boolean(),
+}
+
+# The groups of a task and of a budget, wherever they occur.
+REQUEST = {
+    "task.name": one_of(TASKS),
+    "task.path": optional(text()),
+    "budget.params": optional(whole(1)),
+    "budget.macs": optional(whole(1)),
+    "budget.activation_memory": optional(whole(1)),
+}
+
+DESIGN = {
+    **COMMON,
+    **REQUEST,
+    "pretrained": text(),
+    "design.num_macros": whole(1, 1_000_000),
+    "design.cells_per_macro": whole(1, 1_000),
+    "design.rounds": whole(1, 1_000),
+    "design.num_exact": whole(1, 100_000),
+    "design.score_batch": whole(2, 4096),
+    "design.fitness": text(),
+    "design.baselines": some_of(("random", "evolution")),
+    "train.steps": whole(1),
+    "train.batch_size": whole(1, 65_536),
+    "train.learning_rate": number(0, above=True),
+    "train.weight_decay": number(0),
+    "train.warmup_fraction": number(0, 1),
+    "train.label_smoothing": number(0, 1),
+    "train.max_shift": whole(0, 512),
+    "train.ema": number(0, 1),
+    "report.plots": boolean(),
+}
+
+# Pipelines whose whole config is checked here. Others check their own groups, by `check`.
+PIPELINE_RULES = {"design": DESIGN}
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """`"; did you mean `x`?"` with the member of `names` nearest to `name`, or nothing."""
+    names = list(names)
+    by_folded = {candidate.lower(): candidate for candidate in names}
+    close = difflib.get_close_matches(name.lower(), by_folded, n=1)
+    last = name.rpartition(".")[2]
+    same_last = [candidate for candidate in names if candidate.rpartition(".")[2] == last]
+    found = [by_folded[folded] for folded in close] or same_last
+    return f"; did you mean `{found[0]}`?" if found else "."
+
+
+def flat(config: Mapping[str, Any] | ConfigDict, prefix: str = "") -> dict[str, Any]:
+    """The values of a config by dotted key; a group without keys stands as an empty dict."""
+    values = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping | ConfigDict) and len(value):
+            values |= flat(value, f"{prefix}{key}.")
+        else:
+            values[f"{prefix}{key}"] = value
+    return values
+
+
+def load_config(path: str) -> ConfigDict:
+    """The config made by the `get_config()` of the Python file at `path`.
+
+    Raises `UserError`: no such file, a file that does not run, no `get_config`, no `ConfigDict`.
+    """
+    file = Path(path)
+    try:
+        if not file.is_file():
+            folder = file.parent if file.parent.is_dir() else Path("experiments/configs")
+            siblings = [str(one) for one in folder.glob("*.py") if one.stem != "__init__"]
+            raise UserError(
+                f"`--config` must be a Python file; got {path}{nearest(path, siblings)}"
+            )
+        source = compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
+    except OSError as error:
+        raise UserError(f"`--config` {path} cannot be read: {error.strerror}.") from None
+    except (SyntaxError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        where = f" line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        what = error.msg if isinstance(error, SyntaxError) else error
+        raise UserError(f"`--config` {path}{where} is not Python: {what}.") from None
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("config_file", None))
+    module.__file__ = str(file)
+    try:
+        exec(source, module.__dict__)
+        if not callable(getattr(module, "get_config", None)):
+            raise UserError(f"`--config` {path} must define get_config(); it does not.")
+        config = module.get_config()
+    except UserError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        line = [frame.lineno for frame in frames if frame.filename == str(file)][-1:]
+        where = f" line {line[0]}" if line else ""
+        what = " ".join(str(error).split())
+        raise UserError(f"`--config` {path}{where}: {type(error).__name__}: {what}") from None
+    if not isinstance(config, ConfigDict):
+        kind = type(config).__name__
+        raise UserError(f"`--config` {path}: get_config() must return a ConfigDict; got {kind}.")
+    return config.lock()
+
+
+def override_keys(argv: Iterable[str]) -> list[str]:
+    """The keys of the `--config.KEY` flags in a command line, in order."""
+    found = (re.match(r"--?(?:no)?config\.([^=]+)", argument) for argument in argv)
+    return [match.group(1) for match in found if match]
+
+
+def check_overrides(config: ConfigDict, argv: Iterable[str]) -> None:
+    """Raises `UserError` where the command line sets a key that the config lacks, or a group."""
+    values = flat(config)
+    groups = {key.rpartition(".")[0] for key in values} - {""}
+    for key in override_keys(argv):
+        if key in groups:
+            members = ", ".join(one for one in values if one.startswith(f"{key}."))
+            raise UserError(f"`--config.{key}` is a group; set one of its keys: {members}.")
+        if key not in values:
+            end = nearest(key, values)
+            end = f"; its keys are {', '.join(values)}." if end == "." else end
+            raise UserError(f"`--config.{key}` is no key of the config{end}")
+
+
+def check(config: ConfigDict, rules: Mapping[str, Rule], *, strict: bool = True) -> None:
+    """Raises `UserError` for the first key that is unknown, missing or breaks its rule.
+
+    strict: the config has the keys of `rules` and no others; else only keys that it has count.
+    """
+    values = flat(config)
+    if strict:
+        for key in values:
+            if key not in rules:
+                raise UserError(f"`config.{key}` is no key of this pipeline{nearest(key, rules)}")
+        for key, rule in rules.items():
+            if key not in values:
+                raise UserError(f"`config.{key}` is missing; it must be {rule.text}.")
+    for key, rule in rules.items():
+        if key in values and not rule.holds(values[key]):
+            raise UserError(_broken(key, values[key], rule))
+
+
+def _broken(key: str, value: Any, rule: Rule) -> str:
+    given = [value] if isinstance(value, str) else value
+    wrong = [
+        one
+        for one in (given if isinstance(given, list | tuple) else ())
+        if isinstance(one, str) and rule.names and one not in rule.names
+    ]
+    end = nearest(wrong[0], rule.names) if wrong else "."
+    return f"`config.{key}` must be {rule.text}; got {value!r}{end}"
+
+
+def validate(config: ConfigDict, *, pipelines: Iterable[str]) -> None:
+    """Checks a config before anything is imported, compiled or written; raises `UserError`.
+
+    pipelines: the names that `config.pipeline` may have.
+    """
+    for key in COMMON:
+        if key not in config:
+            raise UserError(f"`config.{key}` is missing; it must be {COMMON[key].text}.")
+    check(config, {**COMMON, "pipeline": one_of(pipelines)}, strict=False)
+    rules = PIPELINE_RULES.get(config.pipeline)
+    check(config, rules or REQUEST, strict=rules is not None)
+    values = flat(config)
+    if "task.name" in values:
+        _check_task(values["task.name"], values.get("task.path"))
+    if rules is DESIGN:
+        candidates = config.design.num_macros * config.design.cells_per_macro
+        if config.design.num_exact > candidates:
+            raise UserError(
+                "`config.design.num_exact` must be at most design.num_macros * "
+                f"design.cells_per_macro = {candidates}; got {config.design.num_exact}."
+            )
+
+
+def _check_task(name: str, path: str | None) -> None:
+    if TASKS[name] and path is None:
+        raise UserError(f"`config.task.path` must name the data of task `{name}`; got none.")
+    if not TASKS[name] and path is not None:
+        raise UserError(f"`config.task.path` must be left out for task `{name}`; got {path!r}.")
+    try:
+        found = path is None or Path(path).exists()
+    except OSError:
+        found = False
+    if not found:
+        raise UserError(f"`config.task.path` must be an existing file or folder; got {path!r}.")

@@ -1,0 +1,190 @@
+"""The second half of a design run: train the winner, test it once, export it, write the report.
+
+trained.npz  weights of the best validation accuracy      train/  checkpoints, metrics.jsonl
+network/     what runs without nasgen                     report.md, figures/
+"""
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from nasgen.arrays import flatten, unflatten
+from nasgen.export import export_network
+from nasgen.keys import children
+from nasgen.networks.costs import count
+from nasgen.networks.network import Network, init_network
+from nasgen.networks.plan import Plan, make_plan
+from nasgen.pipeline.config import flat
+from nasgen.pipeline.workdir import Workdir, write_results
+from nasgen.report.markdown import write_report
+from nasgen.spaces.formats import architecture_from_json
+from nasgen.training import metrics
+from nasgen.training.classifier import Recipe, evaluate, train_classifier
+from nasgen.types import Architecture
+
+OURS = "nasgen"
+
+
+def winner(request, folder: Path) -> tuple[Architecture, Plan]:
+    """The network of the best exact score, and its plan."""
+    found = json.loads((folder / "search.json").read_text())
+    scores = [-np.inf if score is None else score for score in found["scores"]]
+    best = found["architectures"][int(np.argmax(scores))]
+    architecture = architecture_from_json(best, request.space)
+    return architecture, make_plan(architecture, request.space.ops, request.dataset.task)
+
+
+def train(config: ConfigDict, request, folder: Path) -> dict[str, Any]:
+    """Trains the winner; validation picks the weights."""
+    _, plan = winner(request, folder)
+    key = children(jax.random.key(config.seed), "init")["init"]
+    trained = train_classifier(
+        Network(plan),
+        init_network(key, plan),
+        request.dataset,
+        Recipe(**config.train.to_dict()),
+        seed=config.seed,
+        workdir=folder / "train",
+        label="training the network",
+    )
+    np.savez(folder / "trained.npz", **flatten(trained.variables))
+    return {
+        "validation_accuracy": trained.accuracy,
+        "kept_step": trained.step,
+        "seconds_compile": trained.compile_seconds,
+    }
+
+
+def hand_over(config: ConfigDict, request, folder: Path) -> dict[str, Any]:
+    """Reads the test examples, once; exports the network; writes the report."""
+    architecture, plan = winner(request, folder)
+    template = init_network(jax.random.key(0), plan)
+    with np.load(folder / "trained.npz") as file:
+        variables = unflatten(template, file)
+    dataset = request.dataset
+    apply_fn = partial(Network(plan).apply, train=False)
+    tested = evaluate(apply_fn, variables, *dataset.test, batch_size=config.train.batch_size)
+    stages = {name: _stage(folder, name) for name in ("search", "baselines", "train")}
+    outcome = {
+        "test_accuracy": tested["accuracy"],
+        "test_examples": len(dataset.test.y),
+        "validation_accuracy": stages["train"]["validation_accuracy"],
+        "kept_step": stages["train"]["kept_step"],
+    }
+    export_network(
+        folder / "network",
+        plan,
+        variables,
+        architecture=architecture,
+        space=request.space,
+        task=dataset.task,
+        preprocess={"mean": dataset.mean.tolist(), "std": dataset.std.tolist()},
+        card={
+            "budget": request.budget,
+            "test_accuracy": outcome["test_accuracy"],
+            "test_examples": outcome["test_examples"],
+            "validation_accuracy": outcome["validation_accuracy"],
+            "seed": config.seed,
+            "training": config.train.to_dict(),
+        },
+    )
+    curves, methods = _methods(folder, stages)
+    times = {f"seconds.{n}": s["seconds"] - s["seconds_compile"] for n, s in stages.items()}
+    times |= {f"compile_seconds.{n}": s["seconds_compile"] for n, s in stages.items()}
+    about = {"seed": config.seed, "fitness": config.design.fitness}
+    about["command"] = " ".join(["python", *sys.argv])
+    with np.load(folder / "candidates.npz") as file:
+        candidates = {"params": file["params"], "macs": file["macs"], "fits": file["inside"]}
+    write_report(
+        folder,
+        outcome | methods | times | about,
+        candidates=_marked(candidates, folder),
+        curves=curves,
+        history=metrics.read(folder / "train" / "metrics.jsonl"),
+        architecture=architecture,
+        space=request.space,
+        task=dataset.task,
+        budget=request.budget,
+        config=flat(config.to_dict()),
+        figures=config.report.plots,
+    )
+    return outcome | methods
+
+
+def _stage(folder: Path, name: str) -> dict[str, Any]:
+    return json.loads((folder / f"stage_{name}.json").read_text())
+
+
+def _methods(folder: Path, stages: dict) -> tuple[dict[str, list[float]], dict[str, Any]]:
+    """Search curves, and figures of each method, named as the report wants them."""
+    ours = json.loads((folder / "search.json").read_text())
+    ours["seconds_compile"] = stages["search"]["seconds_compile"]
+    found = {"ours": ours, **json.loads((folder / "baselines.json").read_text())}
+    curves, figures = {}, {}
+    for name, one in found.items():
+        scores = np.array([-np.inf if s is None else s for s in one["scores"]])
+        best = int(np.argmax(scores))
+        curves[name] = np.maximum.accumulate(scores).tolist()
+        figures |= {
+            f"method.{name}.exact": len(scores),
+            f"method.{name}.best_score": float(scores[best]),
+            f"method.{name}.params": one["params"][best],
+            f"method.{name}.macs": one["macs"][best],
+            f"method.{name}.seconds": one["seconds"],
+        }
+    figures["method.ours.sampled"] = stages["search"]["num_proposed"]
+    figures["method.ours.fit"] = stages["search"]["num_inside"]
+    return curves, figures
+
+
+def _marked(candidates: dict[str, np.ndarray], folder: Path) -> dict[str, Any]:
+    """The candidates followed by the exactly scored ones, the winner among them marked."""
+    found = json.loads((folder / "search.json").read_text())
+    num, before = len(found["scores"]), len(candidates["params"])
+    scores = [-np.inf if score is None else score for score in found["scores"]]
+    return {
+        "params": np.concatenate([candidates["params"], found["params"]]),
+        "macs": np.concatenate([candidates["macs"], found["macs"]]),
+        "fits": np.concatenate([candidates["fits"], np.ones(num, bool)]),
+        "exact": np.arange(before + num) >= before,
+        "winner": before + int(np.argmax(scores)),
+    }
+
+
+def finish(workdir: Workdir, request, stage_names: list[str]) -> None:
+    """Writes results.json: flat, named figures."""
+    folder = workdir.path
+    stages = {name: _stage(folder, name) for name in stage_names}
+    outcome = dict(stages["deliver"])
+    _, plan = winner(request, folder)
+    used = count(plan)._asdict()
+    budget = {f"budget_{n}": b for n, b in request.budget._asdict().items() if b is not None}
+    best = {
+        f"best_score_{OURS if name == 'ours' else name}": outcome[f"method.{name}.best_score"]
+        for name in ("ours", "random", "evolution")
+        if f"method.{name}.best_score" in outcome
+    }
+    seconds = {f"seconds/{name}": stage["seconds"] for name, stage in stages.items()}
+    write_results(
+        workdir,
+        {
+            **{name: outcome[name] for name in ("test_accuracy", "test_examples")},
+            **{name: outcome[name] for name in ("validation_accuracy", "kept_step")},
+            **used,
+            **budget,
+            **best,
+            "num_exact_evaluations": outcome["method.ours.exact"],
+            "num_proposed": outcome["method.ours.sampled"],
+            "num_inside_budget": outcome["method.ours.fit"],
+            "share_inside_first_round": stages["search"]["share_inside_first_round"],
+            **seconds,
+            "seconds_total": sum(seconds.values()),
+            "seconds_compile": sum(stage["seconds_compile"] for stage in stages.values()),
+        },
+    )

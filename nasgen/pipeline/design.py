@@ -1,0 +1,246 @@
+"""A design run: task and budget to a trained network that the two generative levels wrote.
+
+    search.json     what nasgen scored, best first last; candidates.npz: everything it proposed
+    baselines.json  the same of random search and regularised evolution, at as many exact scores
+
+then training and delivery, see `deliver`.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from nasgen import data, pretrained
+from nasgen.data.task import Dataset
+from nasgen.keys import children, generator
+from nasgen.models.macro_rules import CostBounds, cheapest
+from nasgen.networks import costs
+from nasgen.networks.plan import make_plan
+from nasgen.networks.programs import PROGRAMS
+from nasgen.pipeline import deliver
+from nasgen.pipeline.config import UserError, nearest
+from nasgen.pipeline.generators import search_generators
+from nasgen.pipeline.stages import Stage, run_stages
+from nasgen.pipeline.workdir import Workdir, write_json
+from nasgen.pretrained import Bundle
+from nasgen.proxies import PROXIES
+from nasgen.proxies.engine import score
+from nasgen.search.baselines import random_search, regularised_evolution
+from nasgen.search.generate import generate
+from nasgen.search.problem import Found, Problem
+from nasgen.spaces import SPACES, Space, graphs
+from nasgen.spaces import macro as macro_space
+from nasgen.spaces.formats import architecture_to_json
+from nasgen.training.progress import announce, progress
+from nasgen.types import Architecture, Budget, Costs, Task
+
+BASELINES = {"random": random_search, "evolution": regularised_evolution}
+_MAX_CHANNELS = 256  # of random architectures: the range that pretraining saw, too
+
+
+class Request(NamedTuple):
+    """Everything that a design run starts from, loaded and checked."""
+
+    dataset: Dataset
+    budget: Budget
+    bundle: Bundle
+    space: Space
+
+
+def run(config: ConfigDict, workdir: Workdir) -> None:
+    """All stages of the run. Raises UserError, before anything is written, for a request that
+    cannot be met."""
+    request = load_request(config)
+    folder = workdir.path
+    stages = [
+        Stage(
+            "search", ("search.json", "candidates.npz"), lambda: _search(config, request, folder)
+        ),
+        Stage("baselines", ("baselines.json",), lambda: _baselines(config, request, folder)),
+        Stage("train", ("trained.npz", "train"), lambda: deliver.train(config, request, folder)),
+        Stage(
+            "deliver",
+            ("network", "report.md", "figures")
+            if config.report.plots
+            else ("network", "report.md"),
+            lambda: deliver.hand_over(config, request, folder),
+        ),
+    ]
+    run_stages(workdir, stages)
+    deliver.finish(workdir, request, [stage.name for stage in stages])
+
+
+def load_request(config: ConfigDict) -> Request:
+    """Data, budget and weights of a config. Raises UserError where they cannot be used."""
+    try:
+        options = {} if config.task.path is None else {"path": config.task.path}
+        dataset = data.load(config.task.name, seed=config.seed, **options)
+        bundle = pretrained.load_bundle(config.pretrained)
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from None
+    if config.design.fitness not in PROXIES:
+        raise UserError(
+            f"`config.design.fitness` must be one of {sorted(PROXIES)}; "
+            f"got {config.design.fitness!r}{nearest(config.design.fitness, PROXIES)}"
+        )
+    budget = Budget(**config.budget.to_dict())
+    check_budget(budget, dataset.task)
+    if len(dataset.train.y) < config.design.score_batch:
+        raise UserError(
+            f"`config.design.score_batch` must be at most the {len(dataset.train.y)} training "
+            f"examples; got {config.design.score_batch}."
+        )
+    return Request(dataset, budget, bundle, SPACES["open"])
+
+
+def check_budget(budget: Budget, task: Task) -> None:
+    """Raises UserError where a bound lies below what the task's smallest network costs."""
+    least = np.asarray(cheapest(CostBounds(*costs.bounds(task)), *task.input_shape[:2]))
+    for (name, bound), smallest in zip(budget._asdict().items(), least, strict=True):
+        if bound is not None and bound < smallest:
+            raise UserError(
+                f"`config.budget.{name}` must be at least {int(np.ceil(smallest)):,}, what the "
+                f"smallest network for {task.name} costs; got {bound:,}."
+            )
+
+
+def make_problem(request: Request, key, *, fitness: str, batch: int, num_clusters: int) -> Problem:
+    """The search problem of a request: the same for nasgen and for the baselines."""
+    dataset, space, task = request.dataset, request.space, request.dataset.task
+    keys = children(key, "batch", "weights")
+    rows = generator(keys["batch"]).choice(len(dataset.train.y), batch, replace=False)
+    images, labels = dataset.train.x[rows], dataset.train.y[rows]
+    size = min(task.input_shape[:2])
+
+    def sample(sample_key, num: int) -> list[Architecture]:
+        parts = children(sample_key, "macros", "cells")
+        macros = macro_space.sample(
+            parts["macros"], num, num_clusters=num_clusters, size=size, max_channels=_MAX_CHANNELS
+        )
+        cells = iter(
+            graphs.unpack(space.sample(parts["cells"], sum(len(m.stages) for m in macros)))
+        )
+        return [Architecture(one, tuple(next(cells) for _ in one.stages)) for one in macros]
+
+    def mutate(mutate_key, architecture: Architecture) -> Architecture:
+        parts = children(mutate_key, "kind", "change", "cells")
+        rng = generator(parts["kind"])
+        if rng.random() < 0.5:  # a cell
+            index = int(rng.integers(len(architecture.cells)))
+            cell = space.mutate(parts["change"], architecture.cells[index])
+            cells = architecture.cells[:index] + (cell,) + architecture.cells[index + 1 :]
+            return architecture._replace(cells=cells)
+        macro = macro_space.mutate(
+            parts["change"], architecture.macro, num_clusters=num_clusters, size=size
+        )
+        fresh = graphs.unpack(space.sample(parts["cells"], len(macro.stages)))
+        return Architecture(macro, _aligned(architecture.cells, fresh, len(macro.stages)))
+
+    def count(architectures: Sequence[Architecture]) -> Costs:
+        return costs.count_many(architectures, space.ops, task)
+
+    def score_all(architectures: Sequence[Architecture]) -> np.ndarray:
+        plans = [make_plan(one, space.ops, task) for one in architectures]
+        proxies = {fitness: PROXIES[fitness]}
+        return score(plans, proxies, keys["weights"], images, labels).values[fitness]
+
+    return Problem(sample, mutate, count, score_all, identity, request.budget)
+
+
+def _aligned(cells: tuple, fresh: list, num: int) -> tuple:
+    """The old cells in order, fresh ones where there are more stages now."""
+    return tuple(cells[:num]) + tuple(fresh[len(cells) : num])
+
+
+def identity(architecture: Architecture) -> bytes:
+    """Equal for architectures that build the same network, whatever clusters and node order."""
+    stages = [stage[1:] for stage in architecture.macro.stages]
+    keys = graphs.canonical_keys(graphs.pack(architecture.cells))
+    return str((stages, architecture.macro.final_width)).encode() + b"".join(keys)
+
+
+def _keys(config: ConfigDict) -> dict[str, Any]:
+    return children(jax.random.key(config.seed), "problem", "search", *BASELINES)
+
+
+def _problem(config: ConfigDict, request: Request) -> Problem:
+    return make_problem(
+        request,
+        _keys(config)["problem"],
+        fitness=config.design.fitness,
+        batch=config.design.score_batch,
+        num_clusters=request.bundle.macro_config.vocabulary.num_clusters,
+    )
+
+
+def _search(config: ConfigDict, request: Request, folder: Path) -> dict[str, Any]:
+    """nasgen's own search."""
+    settings, task = config.design, request.dataset.task
+    problem = _problem(config, request)
+    generators = search_generators(
+        request.bundle,
+        request.space,
+        task,
+        request.budget,
+        cells_per_macro=settings.cells_per_macro,
+    )
+    with progress(settings.num_exact, label="nasgen: exact scores") as report:
+        found, candidates = generate(
+            _keys(config)["search"],
+            problem,
+            generators,
+            settings.num_exact,
+            num_proposals=settings.num_macros * settings.cells_per_macro,
+            rounds=settings.rounds,
+            on_scored=lambda done: report(done, ""),
+        )
+    arrays = {name: np.array(column) for name, column in candidates._asdict().items()}
+    np.savez(folder / "candidates.npz", **arrays)
+    write_json(folder / "search.json", found_to_json(found, problem, request.space))
+    inside = arrays["inside"]
+    announce("search", f"{inside.sum()} of {len(inside)} generated networks keep the budget")
+    first = arrays["round"] == 0
+    return {
+        "num_proposed": len(inside),
+        "num_inside": int(inside.sum()),
+        "share_inside_first_round": float(inside[first].mean()),
+        "num_exact": len(found.scores),
+    }
+
+
+def found_to_json(found: Found, problem: Problem, space: Space) -> dict[str, Any]:
+    """What a method found, for its file: networks in the order scored, with scores and costs."""
+    counted = problem.count(found.architectures)
+    return {
+        "architectures": [architecture_to_json(one, space) for one in found.architectures],
+        "scores": found.scores,
+        "params": counted.params,
+        "macs": counted.macs,
+        "seconds": found.seconds,
+    }
+
+
+def _baselines(config: ConfigDict, request: Request, folder: Path) -> dict[str, Any]:
+    """Random search and evolution, each with as many exact scores as nasgen had."""
+    settings, problem = config.design, _problem(config, request)
+    found = {}
+    for name in settings.baselines:
+        method: Callable[..., Found] = BASELINES[name]
+        compiled, started = PROGRAMS.seconds_compile, time.perf_counter()
+        with progress(settings.num_exact, label=f"{name}: exact scores") as report:
+            result = method(
+                _keys(config)[name],
+                problem,
+                settings.num_exact,
+                on_scored=lambda done, report=report: report(done, ""),
+            )
+        found[name] = found_to_json(result, problem, request.space)
+        found[name]["seconds"] = time.perf_counter() - started
+        found[name]["seconds_compile"] = PROGRAMS.seconds_compile - compiled
+    write_json(folder / "baselines.json", found)
+    return {}

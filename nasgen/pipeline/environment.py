@@ -1,0 +1,101 @@
+"""Where a run happens: the record of its machine and versions, and the folder of its programs."""
+
+import hashlib
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("nasgen", "jax", "jaxlib", "flax", "optax", "diffrax", "numpy", "scikit-learn")
+
+
+def environment() -> dict[str, Any]:
+    """What reproducing a run may need to know. Starts JAX's backend."""
+    import jax
+
+    devices = jax.devices()
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": shlex.join(sys.argv),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "git_revision": git_revision(),
+        "platform": platform.platform(),
+        "host": socket.gethostname(),
+        "cpu_count": cpu_count(),
+        "backend": jax.default_backend(),
+        "device_kind": devices[0].device_kind,
+        "device_count": len(devices),
+        "process_count": jax.process_count(),
+    }
+
+
+def cpu_count() -> int:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def git_revision() -> str | None:
+    """The commit of nasgen's own checkout, with `+changes` where files differ; else `None`."""
+    package = Path(__file__).resolve().parents[1]
+    if _git(package, "ls-files", "--error-unmatch", "types.py") is None:
+        return None  # No checkout, or one of another project that nasgen is installed in.
+    revision = _git(package, "rev-parse", "HEAD")
+    changes = _git(package, "status", "--porcelain", "--untracked-files=no")
+    return revision and revision + ("+changes" if changes else "")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def program_folder(fallback: Path, name: str = "programs") -> Path:
+    """A private folder for compiled programs: in the user's cache, or `fallback` if that fails.
+
+    Compiled programs are run as they are read, so the folder must be ours and closed to others.
+    One folder a kind of processor: home directories are shared between machines that differ.
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or (
+        os.environ.get("HOME") and os.path.join(os.environ["HOME"], ".cache")
+    )
+    for base in ([Path(home) / "nasgen"] if home else []) + [fallback]:
+        folder = base / name / _processor()
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if folder.stat().st_uid == os.getuid() and os.access(folder, os.W_OK | os.X_OK):
+                folder.chmod(0o700)
+                return folder
+        except OSError:
+            continue
+    return folder
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    flags = [line for line in lines if line.startswith(("flags", "Features"))][:1]
+    digest = hashlib.sha256("".join(flags).encode()).hexdigest()[:8]
+    return f"{platform.machine()}-{digest}"

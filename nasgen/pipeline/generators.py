@@ -1,0 +1,208 @@
+"""The two generative levels at work: a request goes in, architectures come out.
+
+Budget and task condition the transformer, which writes macro architectures; each stage's cluster
+gives a condition, the flow a latent for it, the decoder a cell.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key
+
+from nasgen.keys import children, generator
+from nasgen.models import flow, graph_vae, macro
+from nasgen.models.graph_order import reorder
+from nasgen.models.macro_language import context_features
+from nasgen.models.macro_language import decode as decode_tokens
+from nasgen.models.macro_rules import CostBounds
+from nasgen.models.surrogate import predict, refine
+from nasgen.networks import costs
+from nasgen.networks.features import features
+from nasgen.networks.plan import make_plan
+from nasgen.pipeline.pretrain_cells import chunked, decode_all, encode_all
+from nasgen.pretrained import Bundle
+from nasgen.search.generate import Generators
+from nasgen.spaces import Space, graphs
+from nasgen.spaces import macro as macro_space
+from nasgen.types import Architecture, Budget, Cell, MacroArchitecture, Task
+
+QUALITIES = (0.5, 1.0, 1.5, 2.0)  # asked of the transformer, in standard deviations, in equal parts
+
+
+def write_macros(
+    bundle: Bundle,
+    key: Key[Array, ""],
+    task: Task,
+    budget: Budget,
+    num: int,
+    *,
+    temperature: float = 1.0,
+) -> list[MacroArchitecture]:
+    """`num` macro architectures for the task that, with the cheapest cells, keep the budget.
+
+    Raises ValueError where not even the simplest network can."""
+    each = -(-num // len(QUALITIES))
+    contexts = np.stack([context_features(task, budget, quality) for quality in QUALITIES])
+    limits = np.array([[np.inf if bound is None else bound for bound in budget]], np.float32)
+    height, width = task.input_shape[:2]
+    tokens, _ = macro.sample(
+        bundle.macro,
+        key,
+        contexts,
+        np.repeat(limits, len(QUALITIES), 0),
+        bounds=CostBounds(*costs.bounds(task)),
+        height=height,
+        width=width,
+        config=bundle.macro_config,
+        temperature=temperature,
+        num=each,
+    )
+    # Samples of one request lie side by side: interleave, so that a cut keeps the parts equal.
+    tokens = np.asarray(tokens).reshape(len(QUALITIES), each, -1).swapaxes(0, 1)
+    rows = tokens.reshape(-1, tokens.shape[-1])[:num]
+    return [decode_tokens(row, bundle.macro_config.vocabulary) for row in rows]
+
+
+def write_cells(
+    bundle: Bundle, key: Key[Array, ""], conditions: np.ndarray, *, temperature: float = 1.0
+) -> list[Cell]:
+    """A cell for each standardised condition `[n, 4]`, by the flow and the decoder."""
+    seeds = np.arange(len(conditions), dtype=np.uint32)
+
+    def latents_of(rows, numbers):
+        row_key = jax.random.fold_in(key, numbers[0])
+        return flow.sample(
+            bundle.flow, row_key, rows, config=bundle.flow_config, temperature=temperature
+        )
+
+    latents = chunked(latents_of, conditions.astype(np.float32), seeds)
+    latents = bundle.latents.undo(latents).astype(np.float32)
+    return graphs.unpack(decode_all(bundle.vae, bundle.vae_config, latents, conditions))
+
+
+def cluster_conditions(bundle: Bundle, key: Key[Array, ""], clusters: Sequence[int]) -> np.ndarray:
+    """A random condition of each cluster in the list, standardised, as `mixture.sample` draws."""
+    clusters = np.asarray(clusters, np.int64)
+    factors = np.linalg.cholesky(np.asarray(bundle.mixture.covariances, np.float64))
+    noise = generator(key).standard_normal((len(clusters), factors.shape[-1]))
+    centred = np.einsum("nij,nj->ni", factors[clusters], noise)
+    return (np.asarray(bundle.mixture.means)[clusters] + centred).astype(np.float32)
+
+
+def design(
+    bundle: Bundle,
+    key: Key[Array, ""],
+    task: Task,
+    budget: Budget,
+    num: int,
+    *,
+    cells_per_macro: int = 1,
+) -> list[Architecture]:
+    """`num * cells_per_macro` architectures: each macro architecture with some draws of cells."""
+    keys = children(key, "macros", "conditions", "cells")
+    macros = write_macros(bundle, keys["macros"], task, budget, num)
+    macros = [one for one in macros for _ in range(cells_per_macro)]
+    clusters = [stage.cluster for one in macros for stage in one.stages]
+    conditions = cluster_conditions(bundle, keys["conditions"], clusters)
+    cells = iter(write_cells(bundle, keys["cells"], conditions))
+    return [Architecture(one, tuple(next(cells) for _ in one.stages)) for one in macros]
+
+
+def neighbours(
+    bundle: Bundle, key: Key[Array, ""], cells: Sequence[Cell], *, temperature: float = 1.0
+) -> list[Cell]:
+    """For each cell another one of the same condition, drawn by the flow (the paper's mutation)."""
+    batch = graphs.canonicalize(graphs.pack(cells))
+    nodes, adjacency = map(np.asarray, reorder(batch.nodes, batch.adjacency))
+    latents = encode_all(bundle.vae, bundle.vae_config, nodes, adjacency)
+    conditions = np.asarray(
+        graph_vae.predict_conditions(bundle.vae, latents, config=bundle.vae_config)
+    )
+    return write_cells(bundle, key, conditions, temperature=temperature)
+
+
+def vary(
+    bundle: Bundle, key: Key[Array, ""], architectures: Sequence[Architecture], task: Task
+) -> list[Architecture]:
+    """One variation of each: its stages mutated, or one stage's cell replaced by a neighbour. New
+    stages get a cell of their cluster."""
+    keys = children(key, "kind", "macro", "conditions", "cells", "neighbours")
+    rng = generator(keys["kind"])
+    changes_macro = rng.random(len(architectures)) < 0.5
+    size, num_clusters = min(task.input_shape[:2]), bundle.macro_config.vocabulary.num_clusters
+    macros = [
+        macro_space.mutate(
+            jax.random.fold_in(keys["macro"], i), one.macro, num_clusters=num_clusters, size=size
+        )
+        if changed
+        else one.macro
+        for i, (one, changed) in enumerate(zip(architectures, changes_macro, strict=True))
+    ]
+    kept = [_keep_cells(old, new) for old, new in zip(architectures, macros, strict=True)]
+    for cells, changed in zip(kept, changes_macro, strict=True):
+        if not changed:
+            index = int(rng.integers(len(cells)))
+            cells[index] = (cells[index],)  # to be replaced by a neighbour
+    clusters = [
+        stage.cluster
+        for one, cells in zip(macros, kept, strict=True)
+        for stage, cell in zip(one.stages, cells, strict=True)
+        if cell is None
+    ]
+    fresh = iter(())
+    if clusters:
+        conditions = cluster_conditions(bundle, keys["conditions"], clusters)
+        fresh = iter(write_cells(bundle, keys["cells"], conditions))
+    replaced = [cell[0] for cells in kept for cell in cells if _marked(cell)]
+    near = iter(neighbours(bundle, keys["neighbours"], replaced) if replaced else ())
+    return [
+        Architecture(
+            one,
+            tuple(next(fresh) if c is None else next(near) if _marked(c) else c for c in cells),
+        )
+        for one, cells in zip(macros, kept, strict=True)
+    ]
+
+
+def _marked(cell) -> bool:
+    return cell is not None and not isinstance(cell, Cell)
+
+
+def _keep_cells(old: Architecture, new: MacroArchitecture) -> list:
+    """The cells of a mutated macro architecture: those of unchanged clusters stay, in order."""
+    rest = list(zip(old.macro.stages, old.cells, strict=True))
+    kept = []
+    for stage in new.stages:
+        while rest and len(rest) > len(new.stages) - len(kept):
+            rest.pop(0)
+        before = rest.pop(0) if rest else (None, None)
+        same = before[0] is not None and before[0].cluster == stage.cluster
+        kept.append(before[1] if same else None)
+    return kept
+
+
+def search_generators(
+    bundle: Bundle, space: Space, task: Task, budget: Budget, *, cells_per_macro: int
+) -> Generators:
+    """The learned parts as the callables that `search.generate` wants."""
+
+    def describe(architectures: Sequence[Architecture]) -> np.ndarray:
+        return np.array([features(make_plan(one, space.ops, task)) for one in architectures])
+
+    def rank(rows: np.ndarray, scored: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        finite = np.isfinite(scores)
+        if finite.sum() < 4:
+            return predict(bundle.surrogate, rows)
+        return refine(bundle.surrogate, scored[finite], scores[finite], rows)
+
+    def propose(key: Key[Array, ""], num: int) -> list[Architecture]:
+        macros = -(-num // cells_per_macro)
+        return design(bundle, key, task, budget, macros, cells_per_macro=cells_per_macro)[:num]
+
+    return Generators(
+        propose=propose,
+        vary=lambda key, parents: vary(bundle, key, parents, task),
+        features=describe,
+        rank=rank,
+    )

@@ -1,0 +1,74 @@
+"""Conditions of cells: each is measured in a small skeleton network that is the same for all.
+
+The paper measures in a 17-cell skeleton; here one cell a stage at a low resolution, which is what
+two CPU cores can label in minutes. The condition is (log params, log MACs, log SNIP-SNR, NWOT).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from nasgen.data.natural import natural_batch
+from nasgen.keys import children
+from nasgen.networks.costs import count_many
+from nasgen.networks.plan import make_plan
+from nasgen.proxies import PROXIES
+from nasgen.proxies.engine import score
+from nasgen.spaces import Space
+from nasgen.types import Architecture, Cell, MacroArchitecture, Stage, Task
+
+CONDITIONS = ("log_params", "log_macs", "log_snip_snr", "nwot")
+
+
+class Skeleton(NamedTuple):
+    """The network that cells are measured in. size, batch: of its square RGB images."""
+
+    channels: tuple[int, ...] = (8, 16, 32)
+    strides: tuple[int, ...] = (1, 2, 2)
+    final_width: int = 64
+    size: int = 16
+    batch: int = 16
+    num_classes: int = 10
+
+
+def in_skeleton(cell: Cell, skeleton: Skeleton) -> Architecture:
+    """The skeleton with this cell in every stage."""
+    rows = zip(skeleton.channels, skeleton.strides, strict=True)
+    stages = tuple(Stage(0, channels, stride, 1) for channels, stride in rows)
+    macro = MacroArchitecture(stages, skeleton.final_width)
+    return Architecture(macro, (cell,) * len(stages))
+
+
+def skeleton_task(skeleton: Skeleton) -> Task:
+    """The made-up task of the skeleton."""
+    return Task("skeleton", (skeleton.size, skeleton.size, 3), skeleton.num_classes)
+
+
+def cost_conditions(
+    cells: Sequence[Cell], space: Space, skeleton: Skeleton
+) -> Float[np.ndarray, "cells 2"]:
+    """log params and log MACs of each cell in the skeleton, exact."""
+    networks = [in_skeleton(cell, skeleton) for cell in cells]
+    costs = count_many(networks, space.ops, skeleton_task(skeleton))
+    return np.log(np.stack([costs.params, costs.macs], 1).astype(np.float64))
+
+
+def score_conditions(
+    key: Key[Array, ""],
+    cells: Sequence[Cell],
+    space: Space,
+    skeleton: Skeleton,
+    *,
+    on_scored: Callable[[int], None] = lambda done: None,
+) -> Float[np.ndarray, "cells 2"]:
+    """log SNIP-SNR and NWOT of each cell in the skeleton, on natural images."""
+    keys, task = children(key, "images", "weights"), skeleton_task(skeleton)
+    images, labels = natural_batch(
+        keys["images"], skeleton.batch, task.input_shape, task.num_classes
+    )
+    plans = [make_plan(in_skeleton(cell, skeleton), space.ops, task) for cell in cells]
+    proxies = {name: PROXIES[name] for name in ("snip_snr", "nwot")}
+    scores = score(plans, proxies, keys["weights"], images, labels, on_scored=on_scored)
+    return np.stack([np.log(scores.values["snip_snr"]), scores.values["nwot"]], 1)

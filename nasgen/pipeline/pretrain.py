@@ -1,0 +1,116 @@
+"""Pretraining from nothing to shipped weights: samples and scores cells and networks, trains the
+graph VAE, the flow and the macro transformer. Every stage resumes and is skipped when it is whole.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from nasgen import pretrained
+from nasgen.pipeline import pretrain_cells as cells
+from nasgen.pipeline import pretrain_macro as networks
+from nasgen.pipeline.config import COMMON, UserError, boolean, check, number, one_of, text, whole
+from nasgen.pipeline.environment import environment
+from nasgen.pipeline.stages import Stage, run_stages
+from nasgen.pipeline.workdir import Workdir, write_results
+from nasgen.spaces import SPACES
+
+_TRAINING = {
+    "steps": whole(1),
+    "batch_size": whole(8),
+    "learning_rate": number(0, above=True),
+    "weight_decay": number(0),
+}
+RULES = {
+    **COMMON,
+    "space": one_of(SPACES),
+    "ship": boolean(),
+    "name": text(),
+    "num_cells": whole(100),
+    "num_labelled": whole(20),
+    "num_mixture_cells": whole(100),
+    "num_clusters": whole(1, 1000),
+    "networks.num": whole(20),
+    "networks.num_scored": whole(20),
+    "networks.batch": whole(2, 1024),
+    "networks.max_channels": whole(8, 1024),
+    "networks.max_params": whole(100),
+    "networks.max_macs": whole(1000),
+    "networks.max_layers": whole(5),
+    "macro.max_slack": number(1),
+    "macro.drop_probability": number(0, 1),
+    "flow.drop_probability": number(0, 1),
+    **{f"{part}.{k}": rule for part in ("vae", "flow", "macro") for k, rule in _TRAINING.items()},
+}
+
+# stage: (its function, its files)
+STAGES = {
+    "cells": (cells.sample_cells, ("cells.npz",)),
+    "labels": (cells.score_cells, ("labels.npz",)),
+    "vae": (cells.train_vae, ("vae.npz",)),
+    "metric": (cells.build_metric_space, ("metric.npz",)),
+    "flow": (cells.train_flow, ("flow.npz",)),
+    "networks": (networks.score_networks, ("networks.npz",)),
+    "macro": (networks.train_macro, ("macro.npz",)),
+}
+
+
+def run(config: ConfigDict, workdir: Workdir) -> None:
+    """All stages, then the weights and results.json. Raises UserError for a config that is off."""
+    check(config, RULES, strict=False)
+    if config.num_labelled > config.num_cells or config.networks.num_scored > config.networks.num:
+        raise UserError(
+            "`config.num_labelled` and `networks.num_scored` must not exceed the totals."
+        )
+    folder = workdir.path
+    stages = [
+        Stage(name, files, lambda function=function: function(config, folder))
+        for name, (function, files) in STAGES.items()
+    ]
+    run_stages(workdir, stages)
+    figures = _figures(folder)
+    card = {
+        "what": f"nasgen's generative models of space {config.space}",
+        "data": "cells sampled from the space; scores on crops of scikit-learn's sample photographs",
+        "command": " ".join(["python", *sys.argv]),
+        "seed": config.seed,
+        "config": config.to_dict(),
+        "figures": figures,
+        "environment": environment(),
+    }
+    bundle = assemble(config, folder)
+    pretrained.save_bundle(folder, "weights", bundle, json.loads(json.dumps(card, default=str)))
+    if config.ship:
+        for suffix in ("safetensors", "json"):
+            shutil.copy(folder / f"weights.{suffix}", pretrained.FOLDER / f"{config.name}.{suffix}")
+    write_results(workdir, figures)
+
+
+def _figures(folder: Path) -> dict:
+    figures, total, compile_total = {}, 0.0, 0.0
+    for name in STAGES:
+        stage = json.loads((folder / f"stage_{name}.json").read_text())
+        total += stage["seconds"]
+        compile_total += stage["seconds_compile"]
+        figures |= {f"{name}/{key}": value for key, value in stage.items()}
+    return {**figures, "seconds_total": total, "seconds_compile": compile_total}
+
+
+def assemble(config: ConfigDict, folder: Path) -> pretrained.Bundle:
+    """The bundle of a finished run's files."""
+    conditions, latents, mixture, _ = cells.load_metric(folder)
+    return pretrained.Bundle(
+        vae=cells.load_vae(config, folder),
+        vae_config=cells.vae_config(config),
+        flow=cells.load_flow(config, folder),
+        flow_config=cells.flow_config(config),
+        macro=networks.load_macro(config, folder),
+        macro_config=networks.macro_config(config),
+        conditions=conditions,
+        latents=latents,
+        mixture=mixture,
+        surrogate=networks.load_surrogate(folder),
+    )

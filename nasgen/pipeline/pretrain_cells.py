@@ -1,0 +1,307 @@
+"""Pretraining of the first level: cells, their conditions, the graph VAE, clusters, the flow.
+
+Each function is a stage: it reads the files of earlier stages in `folder` and writes its own.
+
+    cells.npz    nodes, adjacency, costs          labels.npz  index, scores of labelled cells
+    vae.npz      params                           metric.npz  latents, conditions, clusters, scalings
+    flow.npz     params
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from nasgen.arrays import flatten, unflatten
+from nasgen.keys import children, generator
+from nasgen.models import flow, graph_vae, metric, mixture
+from nasgen.models.flow import FlowConfig
+from nasgen.models.graph_order import reorder
+from nasgen.models.graph_vae import VaeConfig
+from nasgen.pipeline.labels import CONDITIONS, Skeleton, cost_conditions, score_conditions
+from nasgen.pretrained import Scaling, scaling_of
+from nasgen.spaces import SPACES, graphs
+from nasgen.training.fit import fit
+from nasgen.training.progress import progress
+from nasgen.training.state import averaged, init_state
+from nasgen.types import CellBatch
+
+NUM_COSTS = 2  # of CONDITIONS, the first are exact costs, the others scores
+
+
+def skeleton(config: ConfigDict) -> Skeleton:
+    """The labelling skeleton of a config."""
+    return Skeleton(**config.skeleton.to_dict())
+
+
+def vae_config(config: ConfigDict) -> VaeConfig:
+    """Sizes of the VAE."""
+    ops = SPACES[config.space].ops
+    return VaeConfig(num_ops=len(ops), condition_dim=len(CONDITIONS), **config.vae.model.to_dict())
+
+
+def flow_config(config: ConfigDict) -> FlowConfig:
+    """Sizes of the flow."""
+    sizes = config.flow.model.to_dict()
+    return FlowConfig(config.vae.model.latent_dim, len(CONDITIONS), **sizes)
+
+
+def sample_cells(config: ConfigDict, folder: Path) -> dict[str, Any]:
+    """Distinct cells in the decoder's order, with their exact costs in the skeleton."""
+    space = SPACES[config.space]
+    key = children(jax.random.key(config.seed), "cells")["cells"]
+    drawn = graphs.canonicalize(space.sample(key, config.num_cells))
+    first = np.unique(graphs.canonical_keys(drawn), return_index=True)[1]
+    batch = graphs.take(drawn, np.sort(first))
+    batch = CellBatch(*map(np.asarray, reorder(batch.nodes, batch.adjacency)))
+    costs = cost_conditions(graphs.unpack(batch), space, skeleton(config))
+    np.savez(folder / "cells.npz", nodes=batch.nodes, adjacency=batch.adjacency, costs=costs)
+    return {"num_cells": len(costs), "uniqueness_of_sampler": len(costs) / config.num_cells}
+
+
+def score_cells(config: ConfigDict, folder: Path) -> dict[str, Any]:
+    """SNIP-SNR and NWOT of a random part of the cells."""
+    with np.load(folder / "cells.npz") as file:
+        batch = CellBatch(file["nodes"], file["adjacency"])
+    keys = children(jax.random.fold_in(jax.random.key(config.seed), 1), "choice", "scores")
+    index = generator(keys["choice"]).permutation(len(batch.nodes))[: config.num_labelled]
+    cells = graphs.unpack(graphs.take(batch, index))
+    with progress(len(cells), label="scoring cells") as report:
+        scores = score_conditions(
+            keys["scores"],
+            cells,
+            SPACES[config.space],
+            skeleton(config),
+            on_scored=lambda done: report(done, ""),
+        )
+    np.savez(folder / "labels.npz", index=index, scores=scores)
+    return {"num_labelled": len(index), "num_not_finite": int((~np.isfinite(scores)).any(1).sum())}
+
+
+def _dataset(config: ConfigDict, folder: Path) -> tuple[CellBatch, np.ndarray, np.ndarray]:
+    """Cells, their conditions (NaN where not known), and the labelled index."""
+    with np.load(folder / "cells.npz") as cells, np.load(folder / "labels.npz") as labels:
+        batch = CellBatch(cells["nodes"], cells["adjacency"])
+        conditions = np.full((len(batch.nodes), len(CONDITIONS)), np.nan)
+        conditions[:, :NUM_COSTS] = cells["costs"]
+        scores = np.where(np.isfinite(labels["scores"]), labels["scores"], np.nan)
+        conditions[labels["index"], NUM_COSTS:] = scores
+        return batch, conditions, labels["index"]
+
+
+def held_out(config: ConfigDict, num_cells: int) -> np.ndarray:
+    """Which cells no model is trained on: a random part, labelled ones among them."""
+    key = children(jax.random.fold_in(jax.random.key(config.seed), 2), "held_out")["held_out"]
+    held = np.zeros(num_cells, bool)
+    held[generator(key).permutation(num_cells)[: num_cells // 20]] = True
+    return held
+
+
+def train_vae(config: ConfigDict, folder: Path) -> dict[str, Any]:
+    """The graph VAE, on labelled and unlabelled cells together; figures on held-out cells."""
+    batch, raw, labelled = _dataset(config, folder)
+    sizes, held = vae_config(config), held_out(config, len(raw))
+    scaling = scaling_of(raw[~held])
+    conditions = np.nan_to_num(scaling.apply(raw)).astype(np.float32)
+    known = np.isfinite(raw)
+    unlabelled = np.flatnonzero(~held)
+    labelled = labelled[~held[labelled]]
+    keys = children(jax.random.fold_in(jax.random.key(config.seed), 3), "init", "train", "data")
+    data_key, settings = keys["data"], config.vae
+
+    def batch_fn(step: int) -> dict[str, np.ndarray]:
+        rng = generator(jax.random.fold_in(data_key, step))
+        share = settings.batch_size // 4  # of labelled cells
+        index = np.concatenate(
+            [rng.choice(labelled, share), rng.choice(unlabelled, settings.batch_size - share)]
+        )
+        return {
+            "nodes": batch.nodes[index],
+            "adjacency": batch.adjacency[index],
+            "conditions": conditions[index],
+            "mask": known[index],
+        }
+
+    def loss_fn(params, model_state, one, key):
+        loss, parts = metric.vae_loss(params, key, one, config=sizes, **settings.loss.to_dict())
+        return loss, (model_state, parts)
+
+    fitted = _fit(
+        loss_fn, graph_vae.init(keys["init"], sizes), batch_fn, keys, settings, folder / "vae"
+    )
+    params = averaged(fitted.state)[0]
+    np.savez(folder / "vae.npz", **flatten(params))
+    return {
+        **vae_figures(params, sizes, batch, raw, scaling, held),
+        "seconds_compile": fitted.compile_seconds,
+    }
+
+
+def _fit(loss_fn, params, batch_fn, keys, settings: ConfigDict, folder: Path):
+    """The training that all three models share: AdamW, warm-up, cosine, averaged weights."""
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, settings.learning_rate, settings.steps // 50, settings.steps
+    )
+    tx = optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=settings.weight_decay)
+    )
+    return fit(
+        loss_fn,
+        init_state(params, tx, keys["train"], average=True),
+        batch_fn,
+        tx,
+        num_steps=settings.steps,
+        workdir=folder,
+        log_every=100,
+        checkpoint_every=max(settings.steps // 4, 1),
+        average_decay=0.998,
+        label=f"training {folder.name}",
+    )
+
+
+def vae_figures(params, sizes: VaeConfig, batch, raw, scaling: Scaling, held) -> dict[str, float]:
+    """On held-out cells: exact reconstruction, R2 of the regressor, latent against condition."""
+    index = np.flatnonzero(held)
+    nodes, adjacency = batch.nodes[index], batch.adjacency[index]
+    mean = encode_all(params, sizes, nodes, adjacency)
+    decoded = decode_all(params, sizes, mean)
+    same = (decoded.nodes == nodes).all(1) & (decoded.adjacency == adjacency).all((1, 2))
+    predicted = np.asarray(graph_vae.predict_conditions(params, mean, config=sizes))
+    wanted = scaling.apply(raw[index])
+    figures = {"exact_reconstruction": float(same.mean())}
+    for column, name in enumerate(CONDITIONS):
+        known = np.isfinite(wanted[:, column])
+        error = np.square(predicted[known, column] - wanted[known, column]).mean()
+        figures[f"r2/{name}"] = float(1 - error / wanted[known, column].var())
+    return figures
+
+
+_CHUNK = 2048  # rows of one compiled call
+
+
+def encode_all(params, sizes: VaeConfig, nodes, adjacency) -> np.ndarray:
+    """Latent means of any number of cells, in chunks of one shape."""
+    encode = lambda n, a: graph_vae.encode(params, n, a, config=sizes)[0]  # noqa: E731
+    return chunked(encode, nodes, adjacency)
+
+
+def decode_all(params, sizes: VaeConfig, latents, conditions=None) -> CellBatch:
+    """Cells of any number of latents; `conditions` (standardised) are told to the decoder."""
+    if conditions is None:
+        decode = lambda z: graph_vae.decode(params, z, config=sizes)  # noqa: E731
+        return CellBatch(*chunked(decode, latents))
+    decode = lambda z, c: graph_vae.decode(params, z, c, config=sizes)  # noqa: E731
+    return CellBatch(*chunked(decode, latents, conditions))
+
+
+def chunked(function, *arrays):
+    """`function` over rows in chunks of one size, so that it compiles once; NumPy out."""
+    size, num = min(_CHUNK, _round_up(len(arrays[0]))), len(arrays[0])
+    parts = []
+    for start in range(0, num, size):
+        rows = [np.asarray(a)[start : start + size] for a in arrays]
+        pad = size - len(rows[0])
+        rows = [np.concatenate([r, np.repeat(r[-1:], pad, 0)]) if pad else r for r in rows]
+        parts.append(jax.device_get(function(*map(jnp.asarray, rows))))
+    joined = jax.tree.map(lambda *p: np.concatenate(p)[:num], *parts)
+    return joined
+
+
+def _round_up(num: int) -> int:
+    return max(64, 1 << (num - 1).bit_length())
+
+
+def load_vae(config: ConfigDict, folder: Path):
+    """The trained VAE's params."""
+    sizes = vae_config(config)
+    template = jax.eval_shape(lambda: graph_vae.init(jax.random.key(0), sizes))
+    with np.load(folder / "vae.npz") as file:
+        return unflatten(template, file)
+
+
+def build_metric_space(config: ConfigDict, folder: Path) -> dict[str, Any]:
+    """Latents and conditions of all cells (unknown scores from the regressor), and the clusters."""
+    batch, raw, _ = _dataset(config, folder)
+    sizes, params, held = vae_config(config), load_vae(config, folder), held_out(config, len(raw))
+    scaling = scaling_of(raw[~held])
+    latents = encode_all(params, sizes, batch.nodes, batch.adjacency)
+    predicted = np.asarray(graph_vae.predict_conditions(params, latents, config=sizes))
+    exact = scaling.apply(raw)
+    conditions = np.where(np.isfinite(exact), exact, predicted)
+    sample = conditions[~held][: config.num_mixture_cells]
+    fitted = mixture.fit_mixture(sample, config.num_clusters, seed=config.seed)
+    latent_scaling = scaling_of(latents[~held])
+    np.savez(
+        folder / "metric.npz",
+        latents=latent_scaling.apply(latents),
+        conditions=conditions,
+        clusters=mixture.assign(fitted, conditions),
+        **flatten({"conditions": scaling, "latents": latent_scaling}, "scaling"),
+        **flatten(fitted, "mixture"),
+    )
+    return {"num_clusters": config.num_clusters}
+
+
+def train_flow(config: ConfigDict, folder: Path) -> dict[str, Any]:
+    """The conditional flow on standardised latents; held-out log-likelihood in the figures."""
+    sizes, settings = flow_config(config), config.flow
+    with np.load(folder / "metric.npz") as file:
+        latents, conditions = (file[n].astype(np.float32) for n in ("latents", "conditions"))
+    held = held_out(config, len(latents))
+    rows = np.flatnonzero(~held)
+    keys = children(jax.random.fold_in(jax.random.key(config.seed), 4), "init", "train", "data")
+
+    def batch_fn(step: int) -> tuple[np.ndarray, np.ndarray]:
+        index = generator(jax.random.fold_in(keys["data"], step)).choice(rows, settings.batch_size)
+        return latents[index], conditions[index]
+
+    def loss_fn(params, model_state, one, key):
+        loss = flow.flow_matching_loss(
+            params, key, *one, config=sizes, drop_probability=settings.drop_probability
+        )
+        return loss, (model_state, {})
+
+    fitted = _fit(
+        loss_fn, flow.init(keys["init"], sizes), batch_fn, keys, settings, folder / "flow"
+    )
+    params = averaged(fitted.state)[0]
+    np.savez(folder / "flow.npz", **flatten(params))
+    index = np.flatnonzero(held)[:256]
+    nats = flow.log_prob(
+        params,
+        latents[index],
+        conditions[index],
+        config=sizes,
+        key=keys["data"],
+        trace="hutchinson",
+    )
+    return {"held_out_log_prob": float(np.mean(nats)), "seconds_compile": fitted.compile_seconds}
+
+
+def load_flow(config: ConfigDict, folder: Path):
+    """The trained flow's params."""
+    sizes = flow_config(config)
+    template = jax.eval_shape(lambda: flow.init(jax.random.key(0), sizes))
+    with np.load(folder / "flow.npz") as file:
+        return unflatten(template, file)
+
+
+def load_metric(folder: Path) -> tuple[Scaling, Scaling, mixture.Mixture, np.ndarray]:
+    """Scalings of conditions and latents, the mixture, and each cell's cluster."""
+    with np.load(folder / "metric.npz") as file:
+        scalings = [
+            Scaling(file[f"scaling/{name}/mean"], file[f"scaling/{name}/std"])
+            for name in ("conditions", "latents")
+        ]
+        fields = [file[f"mixture/{field}"] for field in mixture.Mixture._fields]
+        return *scalings, mixture.Mixture(*fields), file["clusters"]
+
+
+def load_cells(folder: Path) -> CellBatch:
+    """The sampled cells."""
+    with np.load(folder / "cells.npz") as file:
+        return CellBatch(file["nodes"], file["adjacency"])

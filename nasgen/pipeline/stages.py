@@ -1,0 +1,36 @@
+"""How a pipeline runs its stages: each once, skipped when its files are there and whole."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from nasgen.networks.programs import PROGRAMS
+from nasgen.pipeline.workdir import Workdir, finish_stage, stage_done, write_json
+from nasgen.training.progress import announce, duration
+
+
+class Stage(NamedTuple):
+    """name: also of its manifest. files: what it writes, below the workdir. run: the work; what it
+    returns goes to `stages_NAME.json` with the seconds it took."""
+
+    name: str
+    files: tuple[str, ...]
+    run: Callable[[], dict | None]
+
+
+def run_stages(workdir: Workdir, stages: Sequence[Stage]) -> None:
+    """Runs the stages in order. When one has to run, so have all that come after it."""
+    fresh = False
+    for stage in stages:
+        if not fresh and stage_done(workdir, stage.name):
+            announce(stage.name, "done before")
+            continue
+        fresh = True
+        started, compiled = time.perf_counter(), PROGRAMS.seconds_compile
+        figures = stage.run() or {}
+        seconds = time.perf_counter() - started
+        figures.setdefault("seconds_compile", PROGRAMS.seconds_compile - compiled)
+        report = f"stage_{stage.name}.json"
+        write_json(workdir.path / report, {**figures, "seconds": seconds})
+        finish_stage(workdir, stage.name, [*stage.files, report])
+        announce(stage.name, f"done in {duration(seconds)}")

@@ -1,0 +1,268 @@
+"""The report of a design run: one page of Markdown with its figures beside it.
+
+What it reads of the flat results, all optional:
+
+    test_accuracy, test_examples, validation_accuracy, kept_step, seed, fitness, command
+    method.NAME.MEASURE       of `ours`, `random`, `evolution`: see `MEASURES`
+    seconds.STAGE             running, in the order of the keys
+    compile_seconds.STAGE     compiling, not part of the above
+
+Figures need matplotlib; without it the page stands alone and says how to get them.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nasgen.networks import costs
+from nasgen.networks.plan import make_plan
+from nasgen.report.card import (
+    METHODS,
+    accuracy,
+    budget_table,
+    number,
+    plain,
+    stages_table,
+    table,
+)
+from nasgen.spaces.space import Space
+from nasgen.types import Architecture, Budget, Costs, Task
+
+REPORT = "report.md"
+FIGURES = "figures"
+MEASURES = {
+    "sampled": "Networks generated",
+    "fit": "Within the budget",
+    "exact": "Scored exactly",
+    "best_score": "Best score",
+    "params": "Parameters",
+    "macs": "MACs",
+    "seconds": "Seconds",
+}
+_NO_FIGURES = (
+    "*This page has no figures, since matplotlib is not installed here. To get them: "
+    "`pip install matplotlib`, delete this file, and give the command of the run again.*"
+)
+
+
+def write_report(
+    folder: str | os.PathLike,
+    results: Mapping[str, Any],
+    *,
+    candidates: Mapping[str, Any],
+    curves: Mapping[str, Sequence[float]],
+    history: Sequence[Mapping[str, Any]],
+    architecture: Architecture,
+    space: Space,
+    task: Task,
+    budget: Budget,
+    config: Mapping[str, Any] | None = None,
+    network: str = "network",
+    figures: bool = True,
+) -> Path:
+    """Writes `folder/report.md` and its figures; returns the page's path.
+
+    results: see above. candidates: arrays `params` and `macs` of every network sampled, and
+    optionally masks `fits` (by default from the budget) and `exact`, and `winner`, an index.
+    curves: of each method the best exact score after each exact score. history: rows of the
+    training. config: the run's flat settings. network: the exported network's folder in `folder`.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = {}
+    if figures:
+        drawn = _draw(folder, results, candidates, curves, history, architecture, space, budget)
+    used = costs.count(make_plan(architecture, space.ops, task))
+    parts = [
+        f"# A network for {plain(task.name)}",
+        _summary(results, task, used),
+        _NO_FIGURES if drawn is None else "",
+        "## Asked and delivered",
+        budget_table(budget, used),
+        _accuracies(results, task),
+        "## The network",
+        stages_table(architecture, space),
+        _figure(drawn, "cells", "The cell of each stage as a graph."),
+        "## The search",
+        _methods(results),
+        _figure(drawn, "search", "Best score so far of each method against networks scored."),
+        _figure(drawn, "candidates", "Parameters against MACs of all candidates."),
+        "## The training",
+        _figure(drawn, "training", "Training loss and validation accuracy over steps."),
+        _training(results),
+        "## Where the time went",
+        _times(results),
+        "## Use it",
+        _use(folder, network),
+        "## Do it again",
+        _again(results, config),
+    ]
+    text = "\n\n".join(_without_empty_sections([part for part in parts if part])) + "\n"
+    unfinished = folder / f".{REPORT}.new"
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, folder / REPORT)
+    return folder / REPORT
+
+
+def _without_empty_sections(parts: list[str]) -> Iterator[str]:
+    for part, following in zip(parts, [*parts[1:], "## "], strict=True):
+        if not (part.startswith("## ") and following.startswith("## ")):
+            yield part
+
+
+# ---- figures ------------------------------------------------------------------------------------
+
+
+def _draw(
+    folder, results, candidates, curves, history, architecture, space, budget
+) -> dict[str, str] | None:
+    """Saves the figures that there are numbers for; returns their paths within the folder, or None
+    where matplotlib is missing."""
+    try:
+        from nasgen.report import cell_graph, plots
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "matplotlib":
+            raise
+        return None
+    made = {"cells": cell_graph.draw_cells(architecture, space.ops)}
+    if any(len(values) for values in curves.values()):
+        made["search"] = plots.search_curves(curves, score=str(results.get("fitness", "score")))
+    if len(candidates.get("params", ())):
+        made["candidates"] = plots.candidates(**_masks(candidates, budget), budget=budget)
+    if history:
+        made["training"] = plots.training_curves(history, chosen=results.get("kept_step"))
+    (folder / FIGURES).mkdir(exist_ok=True)
+    for name, figure in made.items():
+        figure.savefig(folder / FIGURES / f"{name}.png", metadata={"Software": None})
+    return {name: f"{FIGURES}/{name}.png" for name in made}
+
+
+def _masks(candidates: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+    params, macs = np.asarray(candidates["params"]), np.asarray(candidates["macs"])
+    limits = ((params, budget.params), (macs, budget.macs))
+    fits = np.logical_and.reduce(
+        [v <= most for v, most in limits if most is not None] or [params > 0]
+    )
+    winner = candidates.get("winner")
+    return {
+        "params": params,
+        "macs": macs,
+        "fits": np.asarray(candidates.get("fits", fits), bool),
+        "exact": np.asarray(candidates.get("exact", np.zeros(len(params))), bool),
+        "winner": None if winner is None else int(winner),
+    }
+
+
+def _figure(drawn: Mapping[str, str] | None, name: str, alt: str) -> str:
+    return f"![{alt}]({drawn[name]})" if drawn and name in drawn else ""
+
+
+# ---- text ---------------------------------------------------------------------------------------
+
+
+def _summary(results: Mapping[str, Any], task: Task, used: Costs) -> str:
+    height, width, channels = task.input_shape
+    text = (
+        f"nasgen designed and trained a network that tells {task.num_classes} classes apart in "
+        f"images of {height}x{width}x{channels}, with {number(used.params)} parameters and "
+        f"{number(used.macs)} MACs for one image (FLOPs are twice the MACs)."
+    )
+    reached = accuracy(results.get("test_accuracy"), results.get("test_examples"))
+    return f"{text} **Test accuracy: {reached}.**" if reached else text
+
+
+def _accuracies(results: Mapping[str, Any], task: Task) -> str:
+    rows = [
+        ("test", accuracy(results.get("test_accuracy"), results.get("test_examples"))),
+        ("validation", accuracy(results.get("validation_accuracy"))),
+    ]
+    rows = [row for row in rows if row[1]]
+    if not rows:
+        return ""
+    note = (
+        "The validation images chose the weights, so their figure is a little too high; the test "
+        "images were read once, at the end."
+    )
+    return table(("Images", task.metric.capitalize()), rows) + f"\n\n{note}"
+
+
+def _methods(results: Mapping[str, Any]) -> str:
+    """A row a method, a column for each measure that any has."""
+    given: dict[str, dict[str, Any]] = {}
+    for key, value in results.items():
+        if key.startswith("method."):
+            name, measure = key.removeprefix("method.").rsplit(".", 1)
+            given.setdefault(name, {})[measure] = value
+    if not given:
+        return ""
+    found = {measure for measures in given.values() for measure in measures}
+    columns = [m for m in MEASURES if m in found] + sorted(found - MEASURES.keys())
+    names = [n for n in METHODS if n in given] + sorted(given.keys() - METHODS.keys())
+    rows = [
+        (METHODS.get(n, plain(n)), *(_cell(given[n].get(measure)) for measure in columns))
+        for n in names
+    ]
+    titles = [MEASURES.get(c, plain(c).replace("_", " ").capitalize()) for c in columns]
+    return table(("Method", *titles), rows, right=1)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool | str):
+        return plain(value)
+    return number(value) if isinstance(value, int) or abs(value) < 100 else f"{value:,.0f}"
+
+
+def _training(results: Mapping[str, Any]) -> str:
+    step = results.get("kept_step")
+    if step is None:
+        return ""
+    return f"The weights of step {number(step)} are kept: the best on the validation images."
+
+
+def _times(results: Mapping[str, Any]) -> str:
+    running, compiling = (_after(results, p) for p in ("seconds.", "compile_seconds."))
+    stages = [*running, *(stage for stage in compiling if stage not in running)]
+    if not stages:
+        return ""
+    rows = [
+        (plain(stage), f"{running.get(stage, 0):.1f}", f"{compiling.get(stage, 0):.1f}")
+        for stage in stages
+    ]
+    total = [sum(part.values()) for part in (running, compiling)]
+    rows.append(("**all**", *(f"**{seconds:.1f}**" for seconds in total)))
+    return table(("Stage", "Running, s", "Compiling, s"), rows, right=1)
+
+
+def _after(results: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    found = {k.removeprefix(prefix): v for k, v in results.items() if k.startswith(prefix)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _use(folder: Path, network: str) -> str:
+    if not (folder / network).is_dir():
+        return ""
+    names = sorted(path.name for path in (folder / network).iterdir() if path.is_file())
+    files = ", ".join(f"[{name}]({network}/{name})" for name in names)
+    return (
+        f"The network stands in [{network}]({network}) and needs `jax` and `flax`, not nasgen. "
+        f"Raw images in a .npy file, `[number, height, width, channels]`, get their classes by\n\n"
+        f"```\npython {network}/model.py images.npy\n```\n\nFiles: {files}."
+    )
+
+
+def _again(results: Mapping[str, Any], config: Mapping[str, Any] | None) -> str:
+    lines = []
+    if "command" in results:
+        lines.append(f"```\n{results['command']}\n```")
+    if "seed" in results:
+        lines.append(f"Everything random follows from the seed {results['seed']}.")
+    if config:
+        rows = [(f"`{plain(k)}`", "not set" if v is None else plain(v)) for k, v in config.items()]
+        settings = table(("Setting", "Value"), rows)
+        lines.append(f"<details><summary>All settings</summary>\n\n{settings}\n\n</details>")
+    return "\n\n".join(lines)

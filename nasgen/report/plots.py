@@ -1,0 +1,147 @@
+"""The report's plots as pure functions from numbers to matplotlib figures; the caller saves them.
+
+Nothing global changes: figures are made directly, without pyplot.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Real
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from nasgen.report import style
+from nasgen.report.card import METHODS
+from nasgen.types import Budget
+
+
+def candidates(
+    params: Real[np.ndarray, " networks"],
+    macs: Real[np.ndarray, " networks"],
+    budget: Budget,
+    *,
+    fits: Bool[np.ndarray, " networks"],
+    exact: Bool[np.ndarray, " networks"],
+    winner: int | None = None,
+) -> Figure:
+    """Params against MACs of all sampled candidates (masks say which fit and which were scored
+    exactly), the budget's limits, and the winner by its index."""
+    figure, (axes,) = style.figure(4.4)
+    groups = (
+        (~fits, "over the budget", {"c": style.GREY, "s": 9, "alpha": 0.6, "marker": "x"}),
+        (fits, "within the budget", {"c": style.BLUE, "s": 11, "alpha": 0.6}),
+        (exact, "scored exactly", {"c": style.ORANGE, "s": 26, "ec": style.INK, "marker": "s"}),
+    )
+    for mask, label, look in groups:
+        if mask.any():
+            text = f"{label} ({mask.sum():,})"
+            axes.scatter(params[mask], macs[mask], label=text, linewidths=0.7, **look)
+    if winner is not None:
+        look = {"c": style.RED, "s": 190, "ec": "white", "marker": "*", "zorder": 5}
+        axes.scatter(params[winner], macs[winner], label="the winner", linewidths=0.9, **look)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.margins(0.06)
+    _limits(axes, budget)
+    _count_axis(axes.xaxis)
+    _count_axis(axes.yaxis)
+    style.finish(axes, title="Candidates and the budget", x="parameters", y="MACs for one image")
+    box = {"fontsize": style.SMALL, "frameon": False, "labelcolor": style.INK}
+    figure.legend(loc="outside lower center", ncols=4, handletextpad=0.2, **box)
+    return figure
+
+
+def _limits(axes: Axes, budget: Budget) -> None:
+    """The budget's lines, labelled on their inner side at the far end, where few candidates lie."""
+    line = {"color": style.INK, "linewidth": 1.1, "linestyle": (0, (4, 3)), "zorder": 1}
+    text = {"fontsize": style.SMALL, "color": style.INK}
+    if budget.params is not None:
+        axes.axvline(budget.params, **line)
+        place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        label = f"params \N{LESS-THAN OR EQUAL TO} {_short(budget.params)}"
+        axes.annotate(label, (budget.params, 0), xytext=(-4, 5), ha="right", **place, **text)
+    if budget.macs is not None:
+        axes.axhline(budget.macs, **line)
+        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        label = f"MACs \N{LESS-THAN OR EQUAL TO} {_short(budget.macs)}"
+        axes.annotate(label, (0, budget.macs), xytext=(5, -4), va="top", **place, **text)
+
+
+def _count_axis(axis: Any) -> None:
+    """Ticks such as `20 k` and `1.5 M`, few enough to read."""
+    low, high = axis.get_view_interval()
+    steps = (1,) if high / max(low, 1) > 200 else (1, 2, 5)
+    axis.set_major_locator(LogLocator(base=10, subs=steps))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _short(value: float) -> str:
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= size:
+            return f"{value / size:.4g}{unit}"
+    return f"{value:.4g}"
+
+
+def search_curves(curves: Mapping[str, Sequence[float]], *, score: str = "score") -> Figure:
+    """Of each method: the best exact score so far, `curves[method][i]` after `i + 1` of them."""
+    figure, (axes,) = style.figure(3.5)
+    for index, (method, values) in enumerate(curves.items()):
+        look = style.SERIES[index % len(style.SERIES)]
+        steps = np.arange(1, len(values) + 1)
+        every = max(1, len(values) // 8)
+        name = METHODS.get(method, method)
+        axes.plot(
+            steps,
+            values,
+            drawstyle="steps-post",
+            label=f"{name}: {values[-1]:.4g}" if len(values) else name,
+            linewidth=1.8,
+            markersize=4.5,
+            markevery=every,
+            **look,
+        )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    style.finish(
+        axes,
+        title="Search: the best so far",
+        x="networks scored exactly",
+        y=f"best {score}",
+        legend=bool(curves),
+    )
+    return figure
+
+
+def training_curves(history: Sequence[Mapping[str, Any]], *, chosen: int | None = None) -> Figure:
+    """Training loss and validation accuracy over steps; `chosen`: the step whose weights are kept.
+
+    A row of the history has a `step` and a `kind`: `train` rows have a `loss`, `eval` rows the
+    `accuracy` on the validation split.
+    """
+    figure, (left, right) = style.figure(3.2, columns=2)
+    steps, loss = series(history, "train", "loss")
+    left.plot(steps, loss, color=style.BLUE, linewidth=1.6)
+    style.finish(left, title="Training loss", x="step", y="cross-entropy")
+    steps, accuracy = series(history, "eval", "accuracy")
+    few = "o" if len(steps) < 40 else None
+    right.plot(steps, 100 * accuracy, color=style.GREEN, linewidth=1.6, marker=few, markersize=3.5)
+    if chosen is not None and chosen in steps:
+        best = 100 * accuracy[list(steps).index(chosen)]
+        right.plot([chosen], [best], "*", color=style.RED, markersize=13, markeredgecolor="white")
+        text = f"kept: step {chosen:,}, {best:.1f} %"
+        place = {"ha": "right", "va": "bottom", "transform": right.transAxes}
+        right.text(0.98, 0.04, text, fontsize=style.SMALL, color=style.INK, **place)
+    style.finish(right, title="Validation accuracy", x="step", y="%")
+    return figure
+
+
+def series(
+    history: Sequence[Mapping[str, Any]], kind: str, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of the rows of one kind that have a number under `name`."""
+    of_kind = [row for row in history if row.get("kind") == kind]
+    rows = [(row["step"], row[name]) for row in of_kind if row.get(name) is not None]
+    steps, values = zip(*rows, strict=True) if rows else ((), ())
+    return np.array(steps, int), np.array(values, float)

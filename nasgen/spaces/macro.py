@@ -1,0 +1,140 @@
+"""The macro space: sequences of stages (cluster, channels, stride, repeats) and a final width.
+
+Channels are multiples of 8 in 8..1024, strides 1 or 2, repeats 1..4, fewer than 20 cells in all
+(Xiang et al., ICML 2024). Sampling draws networks whose widths grow roughly geometrically, as real
+ones do; mutation is the paper's.
+"""
+
+import numpy as np
+from jaxtyping import Array, Key
+
+from nasgen.keys import generator
+from nasgen.types import (
+    CHANNEL_STEP,
+    MAX_CELLS,
+    MAX_CHANNELS,
+    MAX_REPEATS,
+    MacroArchitecture,
+    Stage,
+)
+
+MAX_STAGES = 10
+_FACTORS = (2.5, 2.0, 1.5, 1.25, 1.0, 1 / 1.25, 1 / 1.5, 1 / 2.0, 1 / 2.5)
+_REPEAT_STEPS = (-2, -1, 0, 1, 2)
+
+
+def broken_rules(macro: MacroArchitecture, *, num_clusters: int, size: int) -> list[str]:
+    """The rules that `macro` breaks on inputs whose smaller side is `size`, in words."""
+    stages = macro.stages
+    rules = {
+        f"1..{MAX_STAGES} stages": 1 <= len(stages) <= MAX_STAGES,
+        f"clusters in 0..{num_clusters - 1}": all(0 <= s.cluster < num_clusters for s in stages),
+        f"channels a multiple of {CHANNEL_STEP} in {CHANNEL_STEP}..{MAX_CHANNELS}": all(
+            _is_width(s.channels) for s in stages
+        ),
+        "strides 1 or 2": all(s.stride in (1, 2) for s in stages),
+        f"repeats in 1..{MAX_REPEATS}": all(1 <= s.repeats <= MAX_REPEATS for s in stages),
+        f"at most {MAX_CELLS} cells": sum(s.repeats for s in stages) <= MAX_CELLS,
+        "no stride 2 on a single pixel": sum(s.stride == 2 for s in stages)
+        <= max_downsamples(size),
+        f"final width a multiple of {CHANNEL_STEP} in {CHANNEL_STEP}..{MAX_CHANNELS}": _is_width(
+            macro.final_width
+        ),
+    }
+    return [rule for rule, kept in rules.items() if not kept]
+
+
+def _is_width(width: int) -> bool:
+    return width % CHANNEL_STEP == 0 and CHANNEL_STEP <= width <= MAX_CHANNELS
+
+
+def max_downsamples(size: int) -> int:
+    """How often a side of `size` pixels can be halved (rounding up) before it is one pixel."""
+    return int(np.ceil(np.log2(max(size, 1))))
+
+
+def sample(
+    key: Key[Array, ""],
+    num: int,
+    *,
+    num_clusters: int,
+    size: int,
+    max_channels: int = MAX_CHANNELS,
+) -> list[MacroArchitecture]:
+    """`num` random macro architectures for inputs whose smaller side is `size` pixels.
+
+    The first width is log-uniform up to `max_channels / 4`, each later one a random factor of the
+    one before it, at most `max_channels`; about one stage in two halves the resolution while there
+    is any left.
+    """
+    rng = generator(key)
+    return [_sample_one(rng, num_clusters, size, max_channels) for _ in range(num)]
+
+
+def _sample_one(rng, num_clusters: int, size: int, max_channels: int) -> MacroArchitecture:
+    num_stages = int(rng.integers(1, MAX_STAGES // 2 + 2))
+    width = np.exp(rng.uniform(np.log(CHANNEL_STEP), np.log(max(max_channels / 4, CHANNEL_STEP))))
+    downsamples, cells, stages = max_downsamples(size), 0, []
+    for index in range(num_stages):
+        room = MAX_CELLS - cells - (num_stages - index - 1)
+        repeats = int(rng.integers(1, min(MAX_REPEATS, room) + 1))
+        stride = 2 if downsamples > 0 and rng.random() < 0.5 else 1
+        cluster = int(rng.integers(num_clusters))
+        stages.append(Stage(cluster, _round_width(width, max_channels), stride, repeats))
+        downsamples -= stride == 2
+        cells += repeats
+        width *= rng.choice(_FACTORS[:6])
+    final = np.exp(rng.uniform(np.log(16), np.log(np.clip(max_channels, 16, 512))))
+    return MacroArchitecture(tuple(stages), _round_width(final, MAX_CHANNELS))
+
+
+def _round_width(width: float, max_channels: int = MAX_CHANNELS) -> int:
+    steps = min(round(width / CHANNEL_STEP), min(max_channels, MAX_CHANNELS) // CHANNEL_STEP)
+    return CHANNEL_STEP * max(int(steps), 1)
+
+
+def mutate(
+    key: Key[Array, ""], macro: MacroArchitecture, *, num_clusters: int, size: int
+) -> MacroArchitecture:
+    """A valid macro architecture one random edit away.
+
+    A random non-empty subset of {one stage's cluster, its channels times a factor, its stride, its
+    repeats plus -2..2, the final width} changes; more than 4 repeats split a stage, fewer than 1
+    remove it. Raises ValueError where `macro` itself breaks a rule.
+    """
+    broken = broken_rules(macro, num_clusters=num_clusters, size=size)
+    if broken:
+        raise ValueError(f"`macro` must have {broken[0]}; got {macro}.")
+    rng = generator(key)
+    while True:
+        mutant = _mutate_once(rng, macro, num_clusters)
+        if mutant != macro and not broken_rules(mutant, num_clusters=num_clusters, size=size):
+            return mutant
+
+
+def _mutate_once(rng, macro: MacroArchitecture, num_clusters: int) -> MacroArchitecture:
+    index = int(rng.integers(len(macro.stages)))
+    stage, final_width = macro.stages[index], macro.final_width
+    chosen = rng.random(5) < 0.5
+    chosen[rng.integers(5)] = True
+    if chosen[0]:
+        stage = stage._replace(cluster=int(rng.integers(num_clusters)))
+    if chosen[1]:
+        stage = stage._replace(channels=_round_width(stage.channels * rng.choice(_FACTORS)))
+    if chosen[2]:
+        stage = stage._replace(stride=3 - stage.stride)
+    if chosen[3]:
+        stage = stage._replace(repeats=int(stage.repeats + rng.choice(_REPEAT_STEPS)))
+    if chosen[4]:
+        final_width = _round_width(final_width * rng.choice(_FACTORS))
+    stages = macro.stages[:index] + _split(stage) + macro.stages[index + 1 :]
+    return MacroArchitecture(stages, final_width)
+
+
+def _split(stage: Stage) -> tuple[Stage, ...]:
+    if stage.repeats < 1:
+        return ()
+    if stage.repeats <= MAX_REPEATS:
+        return (stage,)
+    rest = stage._replace(stride=1, repeats=stage.repeats - MAX_REPEATS)
+    return (stage._replace(repeats=MAX_REPEATS), rest)

@@ -1,0 +1,218 @@
+"""One training loop for every model: graph VAE, flow, transformer, classifier.
+
+A step draws its batch from `batch_fn(step)` and its randomness from `fold_in(key, step)`, so a run
+that was stopped and resumed equals the straight run bit for bit. In a `workdir` it keeps
+
+    checkpoints/step-<n>   the last two states
+    checkpoints/best-<n>   the state with the highest `best_metric`
+    metrics.jsonl          rows {"step", "kind": "train" | "eval", metrics..., "seconds"}
+"""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array, PyTree
+
+from nasgen.training import checkpoint, metrics, sharding
+from nasgen.training.progress import announce, duration, progress
+from nasgen.training.state import LossFn, TrainState, train_step
+
+Row = dict[str, Any]
+
+
+class Diverged(RuntimeError):
+    """The loss stopped being a finite number."""
+
+
+class Best(NamedTuple):
+    """The state of the best evaluation so far; `state` is on the host, None where none was kept."""
+
+    step: int
+    value: float | None
+    state: TrainState | None
+
+
+class Fitted(NamedTuple):
+    """A finished run.
+
+    history: every row of metrics. seconds: spent in the loop, by this and by earlier parts of the
+    run, evaluations included. compile_seconds: compiling the step, in this part; not in `seconds`.
+    """
+
+    state: TrainState
+    best: Best
+    history: list[Row]
+    seconds: float
+    compile_seconds: float
+
+
+def fit(
+    loss_fn: LossFn,
+    state: TrainState,
+    batch_fn: Callable[[int], PyTree],
+    tx: optax.GradientTransformation,
+    *,
+    num_steps: int,
+    workdir: Path | str | None = None,
+    log_every: int = 50,
+    checkpoint_every: int | None = None,
+    eval_fn: Callable[[TrainState], dict[str, Any]] | None = None,
+    eval_every: int | None = None,
+    best_metric: str | None = None,
+    average_decay: float = 0.999,
+    mesh: Mesh | None = None,
+    on_metrics: Callable[[Row], None] | None = None,
+    label: str | None = "training",
+) -> Fitted:
+    """Trains from `state` to `num_steps` steps, or from the last checkpoint in `workdir` on.
+
+    loss_fn(params, model_state, batch, key) -> (loss, (model_state, metrics)).
+    batch_fn: a pure function of the step (counted from 0); every batch has the same shapes.
+    eval_fn: metrics of a state, called each `eval_every` steps and after the last; the state with
+        the highest `best_metric` (ties: the later) is kept as `best`.
+    average_decay: of the moving average of the weights, where `state` keeps one.
+    mesh: data-parallel training over it; batches are then global and divide by its devices.
+    on_metrics: called with every new row. label: None trains silently.
+
+    Training rows are means over the steps since the row before. The step compiles once. The arrays
+    of `state` stay usable. Raises Diverged, naming the step, where the loss is not finite.
+    """
+    folder = None if workdir is None else Path(workdir)
+    state, best, seconds, history = _resume(folder, state)
+    start = int(state.step)
+    if start > num_steps:
+        raise ValueError(f"`num_steps` must be at least {start}, already done; got {num_steps}.")
+    if start == num_steps:
+        return Fitted(state, best, history, seconds, 0.0)
+    place = (lambda batch: batch) if mesh is None else (lambda b: sharding.shard_batch(b, mesh))
+    state = jax.tree.map(jnp.copy, state)  # the step donates its state
+    state = state if mesh is None else sharding.replicate(state, mesh)
+    step = train_step(loss_fn, tx, average_decay=average_decay)
+    compiled, compile_seconds = _compile(step, state, place(batch_fn(start)), mesh, label)
+    began = time.perf_counter() - seconds
+
+    def record(row: Row) -> None:
+        history.append(row)
+        if folder is not None and jax.process_index() == 0:
+            metrics.append(folder / "metrics.jsonl", row)
+        if on_metrics is not None:
+            on_metrics(row)
+
+    pending, text = [], ""
+    with progress(num_steps, start=start, label=label) as report:
+        for done in range(start + 1, num_steps + 1):
+            state, values = compiled(state, place(batch_fn(done - 1)))
+            pending.append(values)
+            if _collectives_on_cpu(mesh):
+                jax.block_until_ready(values)
+            last = done == num_steps
+            saves = folder is not None and (last or _due(done, checkpoint_every))
+            evaluates = eval_fn is not None and (last or _due(done, eval_every))
+            if saves or evaluates or last or _due(done, log_every):
+                means = _means(pending, done)
+                pending, text = [], f"loss {means['loss']:.4g}"
+                elapsed = round(time.perf_counter() - began, 3)
+                record({"step": done, "kind": "train", **means, "seconds": elapsed})
+            if evaluates:
+                scores = {name: float(value) for name, value in eval_fn(state).items()}
+                elapsed = round(time.perf_counter() - began, 3)
+                record({"step": done, "kind": "eval", **scores, "seconds": elapsed})
+                best = _better(best, scores, best_metric, state, done)
+            if saves:
+                _save(folder / "checkpoints", state, best, time.perf_counter() - began)
+            report(done, text)
+    return Fitted(state, best, history, time.perf_counter() - began, compile_seconds)
+
+
+def _resume(
+    folder: Path | None, state: TrainState
+) -> tuple[TrainState, Best, float, list[dict[str, Any]]]:
+    """State, best, seconds and rows to go on from: the last whole checkpoint's, or the start's."""
+    best, seconds = Best(0, None, None), 0.0
+    if folder is None:
+        return state, best, seconds, []
+    folder.mkdir(parents=True, exist_ok=True)
+    found = checkpoint.restore(folder / "checkpoints", state)
+    if found is not None:
+        state, seconds = found.tree, found.meta["seconds"]
+        best = Best(found.meta["best_step"], found.meta["best_value"], None)
+    if best.value is not None:
+        kept = checkpoint.restore(folder / "checkpoints", state, name="best")
+        found_it = kept is not None and kept.step == best.step  # else a better one will come again
+        best = best._replace(state=kept.tree) if found_it else Best(0, None, None)
+    path = folder / "metrics.jsonl"
+    if jax.process_index() == 0:
+        return state, best, seconds, metrics.drop_after(path, int(state.step))
+    return state, best, seconds, []
+
+
+def _save(folder: Path, state: TrainState, best: Best, seconds: float) -> None:
+    """The best state first: a state's checkpoint promises that its best one is there too."""
+    if best.state is not None and best.step not in checkpoint.steps(folder, name="best"):
+        checkpoint.save(folder, best.state, step=best.step, name="best", keep=1)
+    meta = {"seconds": seconds, "best_step": best.step, "best_value": best.value}
+    checkpoint.save(folder, state, step=int(state.step), meta=meta)
+
+
+def _compile(
+    step: Callable, state: TrainState, batch: PyTree, mesh: Mesh | None, label: str | None
+) -> tuple[Callable[[TrainState, PyTree], tuple[TrainState, dict[str, Array]]], float]:
+    options = {}
+    if mesh is not None:
+        everywhere = sharding.replicated(mesh)
+        options["in_shardings"] = (everywhere, sharding.split(mesh))
+        options["out_shardings"] = everywhere
+    announce(label, "compiling the step")
+    began = time.perf_counter()
+    compiled = jax.jit(step, donate_argnums=0, **options).lower(state, batch).compile()
+    seconds = time.perf_counter() - began
+    announce(label, f"compiled in {duration(seconds)}")
+    return compiled, seconds
+
+
+def _collectives_on_cpu(mesh: Mesh | None) -> bool:
+    """Whether steps must not overlap: on CPU two in flight can wait for each other's devices."""
+    return mesh is not None and mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
+
+
+def _due(done: int, every: int | None) -> bool:
+    return every is not None and done % every == 0
+
+
+def _means(pending: list[dict[str, Array]], done: int) -> dict[str, float]:
+    """Means over the steps not yet looked at, of which `done` is the last."""
+    rows = jax.device_get(pending)
+    for step, row in enumerate(rows, done - len(rows) + 1):
+        if not np.isfinite(row["loss"]):
+            raise Diverged(
+                f"The loss is {float(row['loss'])} in step {step}; a lower learning rate, a longer "
+                "warm-up or gradient clipping may help."
+            )
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def _better(
+    best: Best, scores: dict[str, float], name: str | None, state: TrainState, done: int
+) -> Best:
+    if name is None:
+        return best
+    if name not in scores:
+        raise ValueError(f"`best_metric` must be one of {sorted(scores)}; got {name!r}.")
+    value = scores[name]
+    if math.isnan(value) or (best.value is not None and value < best.value):
+        return best
+    return Best(done, value, jax.tree.map(_to_host, state))
+
+
+def _to_host(leaf: Array) -> Any:
+    """NumPy for arrays; a copy of a typed key, which NumPy does not know."""
+    is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jnp.copy(leaf) if is_key else np.array(leaf)

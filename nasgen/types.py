@@ -1,0 +1,114 @@
+"""The records that cross nasgen: cells, macro architectures, architectures, tasks, budgets, costs.
+
+Everything here is a frozen `NamedTuple` of plain Python values or arrays; shapes are said once,
+here. This module knows no other module of nasgen.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+# A padded cell has this many nodes: the input, six op nodes, the output.
+MAX_NODES = 8
+MAX_OP_NODES = MAX_NODES - 2
+
+# Node codes of a `CellBatch` that are not ops. Ops count from 0, so these are negative.
+ABSENT, INPUT, OUTPUT = -3, -1, -2
+
+MAX_CELLS = 19  # cells in one network, repeats counted ("fewer than 20")
+CHANNEL_STEP, MAX_CHANNELS = 8, 1024
+MAX_REPEATS = 4
+
+
+class Op(NamedTuple):
+    """One operation of a cell: a kind (`mbconv_6`) and a kernel size (`skip_connect` has 0)."""
+
+    kind: str
+    kernel: int
+
+
+class Cell(NamedTuple):
+    """A small DAG of ops between one input (node 0) and one output (node `len(ops) + 1`).
+
+    ops: for node `i + 1`, the op's index in the vocabulary of the cell's space.
+    edges: `(parent, child)` pairs with `parent < child`, sorted, none twice.
+    """
+
+    ops: tuple[int, ...]
+    edges: tuple[tuple[int, int], ...]
+
+
+class CellBatch(NamedTuple):
+    """Cells as arrays: node 0 is the input, node `MAX_NODES - 1` the output, absent ones between.
+
+    nodes: op index, or one of `ABSENT`, `INPUT`, `OUTPUT`.
+    adjacency: `adjacency[b, parent, child]`, strictly upper triangular.
+    """
+
+    nodes: Int[np.ndarray, "batch nodes"]
+    adjacency: Bool[np.ndarray, "batch nodes nodes"]
+
+
+class Stage(NamedTuple):
+    """`repeats` cells of one cluster; the first carries the stride and the change of width."""
+
+    cluster: int
+    channels: int
+    stride: int
+    repeats: int
+
+
+class MacroArchitecture(NamedTuple):
+    """The sequence of stages and the width of the last convolution."""
+
+    stages: tuple[Stage, ...]
+    final_width: int
+
+
+class Architecture(NamedTuple):
+    """A macro architecture with a concrete cell for each stage: enough to build the network."""
+
+    macro: MacroArchitecture
+    cells: tuple[Cell, ...]
+
+
+class Task(NamedTuple):
+    """What a network is for.
+
+    input_shape: height, width, channels of one example.
+    stem_stride: stride of the first convolution (1, or 2 for ImageNet-sized images).
+    """
+
+    name: str
+    input_shape: tuple[int, int, int]
+    num_classes: int
+    kind: str = "classification"
+    metric: str = "accuracy"
+    stem_stride: int = 1
+
+
+class Budget(NamedTuple):
+    """Upper bounds on a network's costs, each optional.
+
+    params: trainable parameters. macs: multiply-adds of convolutions and linear layers for one
+    example. activation_memory: bytes of every float32 activation of one example, summed.
+    """
+
+    params: int | None = None
+    macs: int | None = None
+    activation_memory: int | None = None
+
+
+class Costs(NamedTuple):
+    """Exact costs of one network (ints) or of many (int64 arrays `[batch]`).
+
+    layers: convolutions and linear layers. depth: the most of them on one path. Other units as in
+    `Budget`.
+    """
+
+    params: int | np.ndarray
+    macs: int | np.ndarray
+    layers: int | np.ndarray
+    depth: int | np.ndarray
+    activation_memory: int | np.ndarray

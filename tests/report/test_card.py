@@ -1,0 +1,74 @@
+"""The model card and the pieces it shares with reports."""
+
+import re
+
+import numpy as np
+import pytest
+
+from nasgen.report import card
+from nasgen.spaces.open import SPACE
+from nasgen.types import Architecture, Budget, Cell, Costs, MacroArchitecture, Stage, Task
+
+TASK = Task("digits", (8, 8, 1), 10)
+ARCHITECTURE = Architecture(
+    MacroArchitecture((Stage(0, 8, 1, 2),), 16), (Cell((1, 4), ((0, 1), (1, 2), (2, 3))),)
+)
+COSTS = Costs(29_000, 1_500_000, 9, 7, 123_456)
+
+
+def _card(**facts) -> str:
+    return card.model_card(facts, architecture=ARCHITECTURE, space=SPACE, task=TASK, costs=COSTS)
+
+
+@pytest.mark.parametrize("total", [1, 10, 360])
+def test_wilson_interval_solves_its_equation(total):
+    """The ends are the p with (found - p)^2 = z^2 p (1 - p) / total; all right: n / (n + z^2)."""
+    for right in {0, total // 3, total - 1, total}:
+        found = right / total
+        low, high = card.wilson_interval(found, total, z=2.0)
+        assert 0 <= low <= found <= high <= 1
+        for p in (low, high):
+            assert (found - p) ** 2 == pytest.approx(4 * p * (1 - p) / total, abs=1e-9)
+    assert card.wilson_interval(1.0, total, z=2.0) == pytest.approx((total / (total + 4), 1.0))
+
+
+def test_wilson_interval_covers():
+    """In 95 % of repeated experiments the interval holds the true fraction."""
+    rng = np.random.default_rng(0)
+    for fraction in (0.5, 0.9, 0.97):
+        found = rng.binomial(360, fraction, 4000) / 360
+        intervals = np.array([card.wilson_interval(f, 360) for f in found])
+        covered = ((intervals[:, 0] <= fraction) & (fraction <= intervals[:, 1])).mean()
+        assert 0.93 < covered < 0.97
+
+
+def test_card_tells_what_is_known():
+    text = _card(
+        budget=Budget(params=30_000),
+        test_accuracy=0.975,
+        test_examples=360,
+        seed=3,
+        training={"steps": 1500},
+        limits=["Only upright digits."],
+    )
+    assert "97.5 % (95 % interval 95.3 to 98.7 %, 360 images)" in text
+    assert re.search(r"Parameters \| 30,000 \| 29,000 \| 97 %", text)
+    assert re.search(r"MACs .*\| no limit \| 1,500,000 \|  \|", text)
+    assert "| Seed | 3 |" in text and "| steps | 1500 |" in text
+    assert "- Only upright digits." in text
+
+
+def test_card_is_silent_about_what_is_not_known():
+    text = _card()
+    assert not re.search(r"Test acc|Validation acc|Seed|## Training|None|nan", text)
+
+
+def test_cell_text_cannot_break_a_table():
+    text = _card(training={"a|b\nc": "d|e"})
+    (row,) = [line for line in text.splitlines() if "d\\|e" in line]
+    assert row == r"| a\|b c | d\|e |"
+
+
+def test_unknown_keys_are_refused():
+    with pytest.raises(ValueError, match="must hold only .*; got 'acuracy'"):
+        _card(acuracy=0.9)

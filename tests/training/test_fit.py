@@ -1,0 +1,190 @@
+"""The loop: it learns, resumes exactly, compiles once, and stops where the loss is not finite."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from nasgen.training import checkpoint, metrics
+from nasgen.training.fit import Diverged, fit
+from nasgen.training.state import averaged, init_state
+
+TRUE_WEIGHTS = np.array([1.0, -2.0, 0.5], np.float32)
+TX = optax.adam(0.05)
+STEPS = 40
+
+
+def batch_fn(step: int) -> tuple[np.ndarray, np.ndarray]:
+    x = np.random.default_rng(step).normal(size=(8, 3)).astype(np.float32)
+    return x, x @ TRUE_WEIGHTS
+
+
+def loss_fn(params, model_state, batch, key):
+    x, y = batch
+    noise = 0.01 * jax.random.normal(key, y.shape)
+    loss = jnp.mean((x @ params["w"] - y + noise) ** 2)
+    return loss, ({"count": model_state["count"] + 1}, {"noise": noise[0]})
+
+
+def initial(average: bool = False):
+    params = {"w": jnp.zeros(3)}
+    state = {"count": jnp.zeros((), jnp.int32)}
+    return init_state(params, TX, jax.random.key(7), model_state=state, average=average)
+
+
+def distance(state) -> dict[str, float]:
+    params, _ = averaged(state)
+    return {"closeness": -float(np.abs(np.asarray(params["w"]) - TRUE_WEIGHTS).sum())}
+
+
+def run(state, *, batches=batch_fn, loss=loss_fn, num_steps=STEPS, **options):
+    return fit(loss, state, batches, TX, num_steps=num_steps, label=None, **options)
+
+
+def plain(tree):
+    is_key = lambda leaf: jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)  # noqa: E731
+    return [
+        np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
+        for leaf in jax.tree.leaves(tree)
+    ]
+
+
+def assert_identical(left, right):
+    for a, b in zip(plain(left), plain(right), strict=True):
+        assert a.dtype == b.dtype and a.tobytes() == b.tobytes()
+
+
+def without_seconds(rows):
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def test_learns_and_reports():
+    fitted = run(initial(), num_steps=300, log_every=100)
+    assert np.allclose(fitted.state.params["w"], TRUE_WEIGHTS, atol=0.05)
+    assert int(fitted.state.step) == int(fitted.state.model_state["count"]) == 300
+    losses = [row["loss"] for row in fitted.history]
+    assert [row["step"] for row in fitted.history] == [100, 200, 300]
+    assert losses[0] > 100 * losses[-1] and fitted.compile_seconds > 0
+
+
+def test_rows_are_means_over_their_steps():
+    each = run(initial(), num_steps=6, log_every=1).history
+    means = run(initial(), num_steps=6, log_every=3).history
+    assert np.isclose(means[1]["loss"], np.mean([row["loss"] for row in each[3:]]))
+
+
+def test_steps_draw_different_noise():
+    noise = [row["noise"] for row in run(initial(), num_steps=6, log_every=1).history]
+    assert len(set(noise)) == 6
+
+
+def test_step_is_traced_once_and_the_given_state_survives():
+    traces = []
+
+    def counted(*arguments):
+        traces.append(None)
+        return loss_fn(*arguments)
+
+    state = initial(average=True)
+    first = run(state, loss=counted, eval_fn=distance, eval_every=5)
+    assert len(traces) == 1
+    assert_identical(run(state).state.params, first.state.params)
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop_at", [3, 10, 33])
+def test_stopped_and_resumed_equals_straight(tmp_path, stop_at):
+    options = dict(
+        log_every=4, checkpoint_every=10, eval_fn=distance, eval_every=6, best_metric="closeness"
+    )
+
+    def stop(row):
+        if row["step"] >= stop_at:
+            raise Stop
+
+    straight = run(initial(average=True), workdir=tmp_path / "straight", **options)
+    with pytest.raises(Stop):
+        run(initial(average=True), workdir=tmp_path / "stopped", on_metrics=stop, **options)
+    stopped = checkpoint.steps(tmp_path / "stopped" / "checkpoints")
+    assert stopped == [step for step in (10, 20, 30) if step < stop_at][-2:]
+    resumed = run(initial(average=True), workdir=tmp_path / "stopped", **options)
+
+    assert_identical(resumed.state, straight.state)
+    assert_identical(resumed.best.state, straight.best.state)
+    assert resumed.best[:2] == straight.best[:2]
+    assert without_seconds(resumed.history) == without_seconds(straight.history)
+    assert metrics.read(tmp_path / "stopped" / "metrics.jsonl") == resumed.history
+
+
+def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
+    options = dict(checkpoint_every=10, eval_fn=distance, eval_every=5, best_metric="closeness")
+    straight = run(initial(), workdir=tmp_path, **options)
+    newest = tmp_path / "checkpoints" / f"step-{STEPS:08d}" / "manifest.json"
+    newest.write_bytes(newest.read_bytes().replace(b"4", b"5", 1))
+    again = run(initial(), workdir=tmp_path, **options)
+    assert again.compile_seconds > 0  # it did train
+    assert_identical(again.state, straight.state)
+    assert_identical(again.best.state, straight.best.state)
+    assert without_seconds(again.history) == without_seconds(straight.history)
+
+
+def test_finished_run_is_returned_at_once(tmp_path):
+    first = run(initial(), workdir=tmp_path, eval_fn=distance, best_metric="closeness")
+    calls = []
+    second = run(initial(), workdir=tmp_path, batches=calls.append, best_metric="closeness")
+    assert not calls and second.compile_seconds == 0
+    assert_identical(second.state, first.state)
+    assert_identical(second.best.state, first.best.state)
+    assert second.best[:2] == first.best[:2]
+    assert second.history == first.history
+    with pytest.raises(ValueError, match="`num_steps` must be at least 40"):
+        run(initial(), workdir=tmp_path, num_steps=10)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_loss_that_is_not_finite_names_its_step(tmp_path, value):
+    def poisoned(step):
+        x, y = batch_fn(step)
+        return x, np.where(step == 12, np.float32(value), y)
+
+    with pytest.raises(Diverged, match="in step 13;"):
+        run(initial(), batches=poisoned, log_every=10, checkpoint_every=15, workdir=tmp_path)
+    assert checkpoint.steps(tmp_path / "checkpoints") == []  # nothing poisoned was kept
+    assert [row["step"] for row in metrics.read(tmp_path / "metrics.jsonl")] == [10]
+
+
+def test_best_is_the_highest_and_of_equals_the_later():
+    scores = iter([0.2, 0.9, 0.9, float("nan"), 0.3])
+    best = run(
+        initial(),
+        num_steps=5,
+        eval_fn=lambda state: {"accuracy": next(scores)},
+        eval_every=1,
+        best_metric="accuracy",
+    ).best
+    assert (best.step, best.value, int(best.state.step)) == (3, 0.9, 3)
+
+
+def test_unknown_best_metric_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"`best_metric` must be one of \['closeness'\]"):
+        run(initial(), num_steps=1, eval_fn=distance, best_metric="accuracy")
+
+
+def test_average_follows_the_weights():
+    history = []
+
+    def watch(state):
+        history.append((np.asarray(state.params["w"]), np.asarray(averaged(state)[0]["w"])))
+        return {}
+
+    run(initial(average=True), num_steps=30, eval_fn=watch, eval_every=1, average_decay=0.5)
+    expected = np.zeros(3, np.float32)
+    for step, (weights, average) in enumerate(history):
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * weights
+        assert np.allclose(average, expected, atol=1e-6)
+    assert not np.allclose(weights, average)
