@@ -74,7 +74,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     figures = _figures(folder)
     card = {
         "what": f"nasgen's generative models of space {config.space}",
-        "data": "cells sampled from the space; scores on crops of scikit-learn's sample photographs",
+        "data": "cells sampled from the space; scores on crops of scikit-learn's photographs",
         "command": " ".join(["python", *sys.argv]),
         "seed": config.seed,
         "config": config.to_dict(),

@@ -3,7 +3,7 @@
 Each function is a stage: it reads the files of earlier stages in `folder` and writes its own.
 
     cells.npz    nodes, adjacency, costs          labels.npz  index, scores of labelled cells
-    vae.npz      params                           metric.npz  latents, conditions, clusters, scalings
+    vae.npz      params                           metric.npz  latents, conditions, clusters, ...
     flow.npz     params
 """
 

@@ -52,7 +52,7 @@ class Bundle(NamedTuple):
 
     conditions: scaling of (log params, log MACs, log SNIP-SNR, NWOT) on the labelling skeleton.
     latents: scaling of the VAE's latents; the flow works on standardised ones.
-    mixture: clusters of standardised conditions. surrogate: of the fitness, see `networks.features`.
+    mixture: clusters of standardised conditions. surrogate: of the fitness, on `features`.
     """
 
     vae: Params

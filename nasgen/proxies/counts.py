@@ -1,4 +1,4 @@
-"""params, macs, layers: the counts that beat most proxies somewhere, so they stand in every table."""
+"""params, macs, layers: counts that beat most proxies somewhere, so they stand in every table."""
 
 from nasgen.proxies.proxy import Passes
 

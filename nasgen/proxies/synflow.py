@@ -1,6 +1,7 @@
-"""SynFlow (Tanaka et al., NeurIPS 2020): the sum of |theta * dR/dtheta| with R the sum of outputs of
-the network with absolute weights, without batch norm, for an input of ones. Its logarithm here, since
-the sum itself overflows.
+"""SynFlow (Tanaka et al., NeurIPS 2020): the sum of |theta * dR/dtheta|.
+
+R is the sum of outputs of the network with absolute weights, without batch norm, for an input of
+ones. Its logarithm here, since the sum itself overflows.
 """
 
 import numpy as np

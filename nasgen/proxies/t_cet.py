@@ -1,8 +1,8 @@
 """T-CET(SNIP, log1p): expressivity times trainability, the paper's fitness.
 
-Sum over layers of NWOT times log(1 + SNIP-SNR): how differently a layer's outputs code the examples,
-weighted by how clearly the loss speaks to its weights (Xiang et al., "Zero-cost operation scoring
-..."; Xiang et al., ICML 2024). A sum over layers, so at equal cost it favours depth.
+Sum over layers of NWOT times log(1 + SNIP-SNR): how differently a layer's outputs code the
+examples, weighted by how clearly the loss speaks to its weights (as in Xiang et al., ICML 2024). A
+sum over layers, so at equal cost it favours depth.
 """
 
 import numpy as np
