@@ -26,7 +26,7 @@ def log_det(matrices: Float[np.ndarray, "*stack n n"]) -> Float[np.ndarray, " *s
     floor = eigenvalues[..., -1:] * matrices.shape[-1] * 1e-14
     regular = eigenvalues[..., :1] > floor
     logs = np.log(np.where(regular, np.maximum(eigenvalues, floor), 1.0))
-    return logs.sum(-1)
+    return np.asarray(logs.sum(-1))
 
 
 def nwot(passes: Passes) -> float:

@@ -17,7 +17,8 @@ CONFIG = graph_vae.VaeConfig(
     latent_dim=24, width=24, depth=2, readout_width=64, decoder_width=96, step_width=48
 )
 BATCH = 48
-vae_loss = jax.jit(partial(metric.vae_loss, config=CONFIG))
+WEIGHTS = {"kl_weight": 0.3, "triplet_weight": 0.7, "condition_weight": 2.0}
+vae_loss = jax.jit(partial(metric.vae_loss, config=CONFIG, **WEIGHTS))
 triplet_loss = jax.jit(metric.triplet_loss, static_argnames=("radius", "margin"))
 
 
@@ -110,9 +111,10 @@ def test_anchors_without_partners_do_not_count():
 
 def test_triplet_gradient_is_finite_where_latents_coincide():
     conditions = jnp.array([[0.0], [0.5], [4.0]])
-    slope = jax.grad(
-        lambda z: triplet_loss(jax.random.key(0), z, conditions, jnp.ones((3, 1), bool))
-    )(jnp.zeros((3, 2)))
+    mask = jnp.ones((3, 1), bool)
+    slope = jax.grad(triplet_loss, argnums=1)(
+        jax.random.key(0), jnp.zeros((3, 2)), conditions, mask, margin=0.1
+    )
     assert np.isfinite(slope).all()
 
 
@@ -124,9 +126,24 @@ def test_tell_shows_subsets_as_often_as_asked():
     assert not metric.tell(jax.random.key(0), jnp.ones((9, 2), bool), 0.0).any()
 
 
+def test_blur_moves_every_other_row_and_teaches_the_encoder_nothing():
+    latents = 3.0 * jax.random.normal(jax.random.key(0), (4000, 5))
+
+    def moved(latents):
+        return metric.blurred(jax.random.key(1), latents, 0.5)
+
+    change = (moved(latents) - latents) / 3.0
+    rows = (change != 0).all(1)
+    assert abs(rows.mean() - 0.5) < 0.03 and np.array_equal(rows, (change != 0).any(1))
+    # A scale uniform in 0..0.5 has the mean square 0.25 / 3.
+    np.testing.assert_allclose((change[rows] ** 2).mean(), 0.25 / 3, rtol=0.1)
+    slope = jax.grad(lambda x: moved(x).sum())(latents)
+    assert np.array_equal(slope, jnp.broadcast_to(~rows[:, None], slope.shape))
+    assert np.array_equal(metric.blurred(jax.random.key(1), latents, 0.0), latents)
+
+
 def test_loss_is_the_weighted_sum_of_its_parts(params, batch):
-    weights = {"kl_weight": 0.3, "triplet_weight": 0.7, "condition_weight": 2.0}
-    loss, parts = vae_loss(params, jax.random.key(0), batch, **weights)
+    loss, parts = vae_loss(params, jax.random.key(0), batch)
     total = parts["ops"] + parts["edges"] + 0.3 * parts["kl"]
     total += 0.7 * parts["triplet"] + 2.0 * parts["condition"]
     np.testing.assert_allclose(loss, total, rtol=1e-5)
