@@ -37,8 +37,14 @@ def _pretrain(config, workdir):
     pretrain.run(config, workdir)
 
 
+def _bench_seeds(config, workdir):
+    from nasgen.benchmarks import seeds
+
+    seeds.run(config, workdir)
+
+
 # What `config.pipeline` may name. Each imports its stage only when it runs.
-PIPELINES = {"design": _design, "pretrain": _pretrain}
+PIPELINES = {"design": _design, "pretrain": _pretrain, "bench_seeds": _bench_seeds}
 
 
 def main(argv: Sequence[str], *, pipelines: Mapping[str, Pipeline] = PIPELINES) -> int:

@@ -33,14 +33,19 @@ def get_config() -> ConfigDict:
     config.skeleton.num_classes = 10
 
     # The graph VAE and its losses.
-    config.vae = _training(steps=5_000, batch_size=256, learning_rate=2e-3)
+    config.vae = _training(steps=3_500, batch_size=256, learning_rate=2e-3)
     config.vae.model = ConfigDict(
-        dict(latent_dim=64, width=64, depth=4, readout_width=256, decoder_width=384, step_width=128)
+        dict(latent_dim=64, width=64, depth=4, readout_width=256, decoder_width=512, step_width=128)
     )
-    config.vae.loss = ConfigDict(dict(kl_weight=0.01, triplet_weight=1.0, condition_weight=1.0))
+    config.vae.loss = ConfigDict()
+    config.vae.loss.kl_weight = 0.01
+    config.vae.loss.triplet_weight = 1.0
+    config.vae.loss.condition_weight = 10.0
+    config.vae.loss.told_probability = 0.75  # how often the decoder is told what is asked for
+    config.vae.loss.blur = 0.8  # noise on latents, in their standard deviations, that it must bear
 
     # The conditional flow on latents.
-    config.flow = _training(steps=12_000, batch_size=512, learning_rate=2e-3)
+    config.flow = _training(steps=10_000, batch_size=512, learning_rate=2e-3)
     config.flow.drop_probability = 0.2  # of each condition, and of all, in training
     config.flow.model = ConfigDict(dict(width=256, depth=4, context_width=128))
 
@@ -57,10 +62,10 @@ def get_config() -> ConfigDict:
     config.networks.max_layers = 200
 
     # The macro transformer.
-    config.macro = _training(steps=5_000, batch_size=128, learning_rate=2e-3)
+    config.macro = _training(steps=4_000, batch_size=96, learning_rate=2e-3)
     config.macro.drop_probability = 0.15  # of each budget and the quality
     config.macro.max_slack = 1.15  # budgets lie up to this factor above the costs
-    config.macro.model = ConfigDict(dict(width=96, depth=3, heads=4))
+    config.macro.model = ConfigDict(dict(width=64, depth=3, heads=4))
     return config
 
 

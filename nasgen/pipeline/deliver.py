@@ -26,6 +26,7 @@ from nasgen.report.markdown import write_report
 from nasgen.spaces.formats import architecture_from_json
 from nasgen.training import metrics
 from nasgen.training.classifier import Recipe, evaluate, train_classifier
+from nasgen.training.sharding import default_mesh
 from nasgen.types import Architecture
 
 OURS = "nasgen"
@@ -51,6 +52,7 @@ def train(config: ConfigDict, request, folder: Path) -> dict[str, Any]:
         Recipe(**config.train.to_dict()),
         seed=config.seed,
         workdir=folder / "train",
+        mesh=default_mesh(),
         label="training the network",
     )
     np.savez(folder / "trained.npz", **flatten(trained.variables))

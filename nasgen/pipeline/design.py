@@ -76,25 +76,31 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
 
 
 def load_request(config: ConfigDict) -> Request:
-    """Data, budget and weights of a config. Raises UserError where they cannot be used."""
-    try:
-        options = {} if config.task.path is None else {"path": config.task.path}
-        dataset = data.load(config.task.name, seed=config.seed, **options)
-        bundle = pretrained.load_bundle(config.pretrained)
-    except (ValueError, OSError) as error:
-        raise UserError(str(error)) from None
+    """Data, budget and weights of a config, the quick checks first. Raises UserError where they
+    cannot be used."""
     if config.design.fitness not in PROXIES:
         raise UserError(
             f"`config.design.fitness` must be one of {sorted(PROXIES)}; "
             f"got {config.design.fitness!r}{nearest(config.design.fitness, PROXIES)}"
         )
-    budget = Budget(**config.budget.to_dict())
-    check_budget(budget, dataset.task)
-    if len(dataset.train.y) < config.design.score_batch:
+    if config.train.batch_size % jax.device_count():
         raise UserError(
-            f"`config.design.score_batch` must be at most the {len(dataset.train.y)} training "
-            f"examples; got {config.design.score_batch}."
+            f"`config.train.batch_size` must be a multiple of the {jax.device_count()} devices; "
+            f"got {config.train.batch_size}."
         )
+    try:
+        options = {} if config.task.path is None else {"path": config.task.path}
+        dataset = data.load(config.task.name, seed=config.seed, **options)
+        if len(dataset.train.y) < config.design.score_batch:
+            raise UserError(
+                f"`config.design.score_batch` must be at most the {len(dataset.train.y)} training "
+                f"examples; got {config.design.score_batch}."
+            )
+        budget = Budget(**config.budget.to_dict())
+        check_budget(budget, dataset.task)
+        bundle = pretrained.load_bundle(config.pretrained)
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from None
     return Request(dataset, budget, bundle, SPACES["open"])
 
 

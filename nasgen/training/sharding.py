@@ -21,6 +21,11 @@ def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
 
 
+def default_mesh() -> Mesh | None:
+    """The mesh over every device, or None where there is only one: nothing to share then."""
+    return data_mesh() if jax.device_count() > 1 else None
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 

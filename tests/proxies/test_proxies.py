@@ -127,9 +127,7 @@ def test_totals_of_the_reference(reference_dir):
         for step in plan.steps:
             weights.append({})
             if step.layer.has_kernel:
-                weights[-1]["kernel"] = _to_ours(
-                    step.layer.kind, arrays[f"{index}/{layer}/weight"]
-                )
+                weights[-1]["kernel"] = _to_ours(step.layer.kind, arrays[f"{index}/{layer}/weight"])
                 if step.layer.bias:
                     weights[-1]["bias"] = arrays[f"{index}/{layer}/bias"]
                 layer += 1
@@ -143,9 +141,7 @@ def test_totals_of_the_reference(reference_dir):
         np.testing.assert_allclose(values["nwot"], wanted["nwot"], rtol=1e-5)
         np.testing.assert_allclose(values["snip"], np.sum(wanted["snip"]), rtol=1e-2)
         np.testing.assert_allclose(values["snip_snr"], np.sum(wanted["snr_snip_none"]), rtol=1e-2)
-        np.testing.assert_allclose(
-            values["synflow"], np.log(np.sum(wanted["synflow"])), rtol=1e-6
-        )
+        np.testing.assert_allclose(values["synflow"], np.log(np.sum(wanted["synflow"])), rtol=1e-6)
 
 
 def _to_ours(kind, weight):

@@ -1,4 +1,4 @@
-"""Every method: within the budget, charged exactly, a pure function of its key; and what each is for."""
+"""Every method: within the budget, charged exactly, pure in its key; and what each is for."""
 
 import jax
 import numpy as np

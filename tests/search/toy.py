@@ -25,9 +25,7 @@ def value(architecture):
 
 
 def _sample(key, num):
-    macros = macro_space.sample(
-        key, num, num_clusters=NUM_CLUSTERS, size=SIZE, max_channels=128
-    )
+    macros = macro_space.sample(key, num, num_clusters=NUM_CLUSTERS, size=SIZE, max_channels=128)
     return [Architecture(m, (CELL,) * len(m.stages)) for m in macros]
 
 

@@ -1,0 +1,80 @@
+"""A design run repeated over seeds: means, 95 % intervals, all values.
+
+Each seed is a whole run of its own in `seed-N/`, so it resumes like any other. Data split, search,
+initialisation and training all follow from the seed.
+"""
+
+import json
+
+import numpy as np
+from ml_collections import ConfigDict
+from scipy.stats import t
+
+from nasgen.pipeline import design
+from nasgen.pipeline.config import DESIGN, PIPELINE_RULES, UserError, check, whole
+from nasgen.pipeline.workdir import (
+    RESULTS,
+    Workdir,
+    close_workdir,
+    open_workdir,
+    write_results,
+)
+
+MEASURES = (
+    "test_accuracy",
+    "validation_accuracy",
+    "params",
+    "macs",
+    "best_score_nasgen",
+    "best_score_random",
+    "best_score_evolution",
+    "share_inside_first_round",
+    "seconds_total",
+    "seconds_compile",
+)
+
+
+def run(config: ConfigDict, workdir: Workdir) -> None:
+    """Runs every seed, then writes results.json. Raises UserError for a config that is off."""
+    check(config, {**DESIGN, "num_seeds": whole(1, 1000)})
+    results = []
+    for seed in range(config.seed, config.seed + config.num_seeds):
+        results.append(_one_seed(config, workdir, seed))
+    write_results(workdir, summary(results))
+
+
+def _one_seed(config: ConfigDict, workdir: Workdir, seed: int) -> dict:
+    one = config.copy_and_resolve_references()
+    with one.unlocked():
+        del one.num_seeds
+        one.pipeline, one.seed = "design", seed
+    check(one, PIPELINE_RULES["design"])
+    inner = open_workdir(workdir.path / f"seed-{seed}", one)
+    try:
+        if not inner.finished:
+            design.run(one, inner)
+    except UserError as error:
+        raise UserError(f"seed {seed}: {error}") from None
+    finally:
+        close_workdir(inner)
+    return json.loads((inner.path / RESULTS).read_text())
+
+
+def summary(results: list[dict]) -> dict[str, float | list[float]]:
+    """Of each measure its mean, the 95 % interval of the mean (Student's t) and all values."""
+    figures: dict[str, float | list[float]] = {"num_seeds": len(results)}
+    for name in MEASURES:
+        values = np.array([one[name] for one in results if one.get(name) is not None], float)
+        if not len(values):
+            continue
+        figures[name] = float(values.mean())
+        figures[f"{name}/all"] = values.tolist()
+        if len(values) > 1:
+            half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+            figures[f"{name}/interval"] = [float(values.mean() - half), float(values.mean() + half)]
+    figures |= {
+        name: one
+        for name, one in results[0].items()
+        if name.startswith("budget_") or name == "num_exact_evaluations"
+    }
+    return figures

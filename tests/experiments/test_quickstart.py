@@ -1,0 +1,135 @@
+"""The main job as a user types it, with the shipped weights: a request in, a network out."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nasgen import data
+from nasgen.spaces import SPACES
+from nasgen.spaces.formats import architecture_from_json
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = [
+    "--config.design.num_exact=4",
+    "--config.design.num_macros=48",
+    "--config.train.steps=34",
+    "--config.budget.params=12_000",
+    "--config.budget.macs=300_000",
+]
+
+
+def _run(*arguments, timeout=400):
+    command = [sys.executable, "experiments/run.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """The folder of a finished small quickstart."""
+    folder = tmp_path_factory.mktemp("user") / "first run"
+    arguments = ["--config=experiments/configs/quickstart.py", f"--workdir={folder}", *SMALL]
+    done = _run(*arguments)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(workdir):
+    """Its results."""
+    return json.loads((workdir / "results.json").read_text())
+
+
+def test_results_name_what_the_issue_asks_for(results):
+    names = "test_accuracy params macs budget_params budget_macs best_score_nasgen"
+    names += " best_score_random best_score_evolution num_exact_evaluations seconds_total"
+    for name in [*names.split(), "seconds_compile", "seconds/search", "seconds/train"]:
+        assert isinstance(results[name], int | float), name
+    assert results["params"] <= 12_000 and results["macs"] <= 300_000
+    assert results["num_exact_evaluations"] == 4
+    assert 0.2 < results["test_accuracy"] <= 1
+    assert 0 < results["seconds_compile"] < results["seconds_total"]
+
+
+def test_the_best_scored_network_within_the_budget_is_delivered(workdir, results):
+    found = json.loads((workdir / "search.json").read_text())
+    assert len(found["scores"]) == 4
+    assert all(p <= 12_000 for p in found["params"]) and all(m <= 300_000 for m in found["macs"])
+    delivered = json.loads((workdir / "network" / "architecture.json").read_text())
+    best = found["architectures"][int(np.argmax(found["scores"]))]
+    space = SPACES["open"]
+    assert architecture_from_json(delivered, space) == architecture_from_json(best, space)
+    assert results["best_score_nasgen"] == max(found["scores"])
+    baselines = json.loads((workdir / "baselines.json").read_text())
+    for name in ("random", "evolution"):
+        assert len(baselines[name]["scores"]) == 4
+        assert max(baselines[name]["params"]) <= 12_000
+
+
+def test_report_and_pictures(workdir):
+    report = (workdir / "report.md").read_text()
+    assert "Test accuracy" in report and "regularised evolution" in report
+    for name in ("cells", "search", "candidates", "training"):
+        picture = workdir / "figures" / f"{name}.png"
+        assert f"figures/{name}.png" in report
+        assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_network_runs_without_nasgen_and_repeats_the_test_accuracy(workdir, results, tmp_path):
+    raw = data.load("digits", seed=0)
+    images = raw.test.x * raw.std + raw.mean
+    np.save(tmp_path / "images.npy", images)
+    lines = [
+        "import importlib.util, sys",
+        "assert importlib.util.find_spec('nasgen') is None",
+        f"sys.path.insert(0, {str(workdir / 'network')!r})",
+        "import numpy as np, model",
+        f"print(*model.predict(np.load({str(tmp_path / 'images.npy')!r})))",
+    ]
+    # -S would hide jax; -I hides the working folder. An editable install would show nasgen: the
+    # finder is taken out.
+    hide = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f)]"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", "\n".join([hide, *lines])],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    classes = np.array(done.stdout.split(), int)
+    assert np.mean(classes == raw.test.y) == pytest.approx(results["test_accuracy"], abs=0.006)
+
+
+def test_again_says_finished_and_another_config_is_refused(workdir):
+    arguments = ["--config=experiments/configs/quickstart.py", f"--workdir={workdir}", *SMALL]
+    again = _run(*arguments)
+    assert again.returncode == 0 and "finished" in again.stdout
+    other = _run(*arguments, "--config.seed=1")
+    assert other.returncode == 2
+    (line,) = other.stderr.strip().splitlines()
+    assert "seed: 0 -> 1" in line
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("--config.budget.params=100", "must be at least"),
+        ("--config.budget.macs=10", "must be at least"),
+        ("--config.design.fitness=tcet", "did you mean `t_cet`"),
+        ("--config.pretrained=nowhere", "`pretrained` must be one of ['open']"),
+        ("--config.design.score_batch=2000", "at most the 1079 training"),
+        ("--config.task.path=x.npz", "task.path"),
+    ],
+)
+def test_requests_that_cannot_be_met(tmp_path, override, says):
+    folder = tmp_path / "run"
+    done = _run("--config=experiments/configs/quickstart.py", f"--workdir={folder}", override)
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert says in line
+    assert not folder.exists()
