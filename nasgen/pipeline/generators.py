@@ -20,7 +20,7 @@ from nasgen.models.surrogate import predict, refine
 from nasgen.networks import costs
 from nasgen.networks.features import features
 from nasgen.networks.plan import make_plan
-from nasgen.pipeline.pretrain_cells import chunked, decode_all, encode_all
+from nasgen.pipeline.chunks import chunked, decode_all, encode_all
 from nasgen.pretrained import Bundle
 from nasgen.search.generate import Generators
 from nasgen.spaces import Space, graphs

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from ml_collections import ConfigDict
 
 from nasgen.arrays import flatten, unflatten
@@ -22,13 +20,13 @@ from nasgen.models import flow, graph_vae, metric, mixture
 from nasgen.models.flow import FlowConfig
 from nasgen.models.graph_order import reorder
 from nasgen.models.graph_vae import VaeConfig
+from nasgen.pipeline.chunks import decode_all, encode_all
 from nasgen.pipeline.labels import CONDITIONS, Skeleton, cost_conditions, score_conditions
+from nasgen.pipeline.pretrain_fit import fit_model
 from nasgen.pretrained import Scaling, scaling_of
 from nasgen.spaces import SPACES, graphs
-from nasgen.training.fit import fit
 from nasgen.training.progress import progress
-from nasgen.training.sharding import default_mesh
-from nasgen.training.state import averaged, init_state
+from nasgen.training.state import averaged
 from nasgen.types import CellBatch
 
 NUM_COSTS = 2  # of CONDITIONS, the first are exact costs, the others scores
@@ -131,8 +129,13 @@ def train_vae(config: ConfigDict, folder: Path) -> dict[str, Any]:
         loss, parts = metric.vae_loss(params, key, one, config=sizes, **settings.loss.to_dict())
         return loss, (model_state, parts)
 
-    fitted = _fit(
-        loss_fn, graph_vae.init(keys["init"], sizes), batch_fn, keys, settings, folder / "vae"
+    fitted = fit_model(
+        loss_fn,
+        graph_vae.init(keys["init"], sizes),
+        batch_fn,
+        keys["train"],
+        settings,
+        folder / "vae",
     )
     params = averaged(fitted.state)[0]
     np.savez(folder / "vae.npz", **flatten(params))
@@ -140,29 +143,6 @@ def train_vae(config: ConfigDict, folder: Path) -> dict[str, Any]:
         **vae_figures(params, sizes, batch, raw, scaling, held),
         "seconds_compile": fitted.compile_seconds,
     }
-
-
-def _fit(loss_fn, params, batch_fn, keys, settings: ConfigDict, folder: Path):
-    """The training that all three models share: AdamW, warm-up, cosine, averaged weights."""
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, settings.learning_rate, settings.steps // 50, settings.steps
-    )
-    tx = optax.chain(
-        optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=settings.weight_decay)
-    )
-    return fit(
-        loss_fn,
-        init_state(params, tx, keys["train"], average=True),
-        batch_fn,
-        tx,
-        num_steps=settings.steps,
-        workdir=folder,
-        log_every=100,
-        checkpoint_every=max(settings.steps // 4, 1),
-        average_decay=0.998,
-        mesh=default_mesh(),
-        label=f"training {folder.name}",
-    )
 
 
 def vae_figures(params, sizes: VaeConfig, batch, raw, scaling: Scaling, held) -> dict[str, float]:
@@ -180,41 +160,6 @@ def vae_figures(params, sizes: VaeConfig, batch, raw, scaling: Scaling, held) ->
         error = np.square(predicted[known, column] - wanted[known, column]).mean()
         figures[f"r2/{name}"] = float(1 - error / wanted[known, column].var())
     return figures
-
-
-_CHUNK = 2048  # rows of one compiled call
-
-
-def encode_all(params, sizes: VaeConfig, nodes, adjacency) -> np.ndarray:
-    """Latent means of any number of cells, in chunks of one shape."""
-    encode = lambda n, a: graph_vae.encode(params, n, a, config=sizes)[0]  # noqa: E731
-    return chunked(encode, nodes, adjacency)
-
-
-def decode_all(params, sizes: VaeConfig, latents, conditions=None) -> CellBatch:
-    """Cells of any number of latents; `conditions` (standardised) are told to the decoder."""
-    if conditions is None:
-        decode = lambda z: graph_vae.decode(params, z, config=sizes)  # noqa: E731
-        return CellBatch(*chunked(decode, latents))
-    decode = lambda z, c: graph_vae.decode(params, z, c, config=sizes)  # noqa: E731
-    return CellBatch(*chunked(decode, latents, conditions))
-
-
-def chunked(function, *arrays):
-    """`function` over rows in chunks of one size, so that it compiles once; NumPy out."""
-    size, num = min(_CHUNK, _round_up(len(arrays[0]))), len(arrays[0])
-    parts = []
-    for start in range(0, num, size):
-        rows = [np.asarray(a)[start : start + size] for a in arrays]
-        pad = size - len(rows[0])
-        rows = [np.concatenate([r, np.repeat(r[-1:], pad, 0)]) if pad else r for r in rows]
-        parts.append(jax.device_get(function(*map(jnp.asarray, rows))))
-    joined = jax.tree.map(lambda *p: np.concatenate(p)[:num], *parts)
-    return joined
-
-
-def _round_up(num: int) -> int:
-    return max(64, 1 << (num - 1).bit_length())
 
 
 def load_vae(config: ConfigDict, folder: Path):
@@ -267,8 +212,8 @@ def train_flow(config: ConfigDict, folder: Path) -> dict[str, Any]:
         )
         return loss, (model_state, {})
 
-    fitted = _fit(
-        loss_fn, flow.init(keys["init"], sizes), batch_fn, keys, settings, folder / "flow"
+    fitted = fit_model(
+        loss_fn, flow.init(keys["init"], sizes), batch_fn, keys["train"], settings, folder / "flow"
     )
     params = averaged(fitted.state)[0]
     np.savez(folder / "flow.npz", **flatten(params))

@@ -30,7 +30,8 @@ from nasgen.models.surrogate import Surrogate, fit_surrogate, predict
 from nasgen.networks.costs import count_many
 from nasgen.networks.features import features
 from nasgen.networks.plan import make_plan
-from nasgen.pipeline.pretrain_cells import _fit, load_cells, load_metric
+from nasgen.pipeline.pretrain_cells import load_cells, load_metric
+from nasgen.pipeline.pretrain_fit import fit_model
 from nasgen.proxies import PROXIES
 from nasgen.proxies.engine import score
 from nasgen.spaces import SPACES, graphs
@@ -211,7 +212,7 @@ def train_macro(config: ConfigDict, folder: Path) -> dict[str, Any]:
         return loss, (model_state, {})
 
     params = macro.init(keys["init"], sizes)
-    fitted = _fit(loss_fn, params, batch_fn, keys, settings, folder / "macro")
+    fitted = fit_model(loss_fn, params, batch_fn, keys["train"], settings, folder / "macro")
     np.savez(folder / "macro.npz", **flatten(fitted.state.average[0]))
     loss = jax.jit(lambda p, c, t: loss_fn(p, (), (c, t), keys["eval"])[0])
     index = np.flatnonzero(held)[:512]

@@ -1,0 +1,40 @@
+"""Learned functions over any number of rows: in chunks of one shape, so that each compiles once."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nasgen.models import graph_vae
+from nasgen.models.graph_vae import VaeConfig
+from nasgen.types import CellBatch
+
+_CHUNK = 512  # rows of every compiled call; the last is padded
+
+
+def encode_all(params, sizes: VaeConfig, nodes, adjacency) -> np.ndarray:
+    """Latent means of any number of cells, in chunks of one shape."""
+    encode = lambda n, a: graph_vae.encode(params, n, a, config=sizes)[0]  # noqa: E731
+    return chunked(encode, nodes, adjacency)
+
+
+def decode_all(params, sizes: VaeConfig, latents, conditions=None) -> CellBatch:
+    """Cells of any number of latents; `conditions` (standardised) are told to the decoder."""
+    if conditions is None:
+        decode = lambda z: graph_vae.decode(params, z, config=sizes)  # noqa: E731
+        return CellBatch(*chunked(decode, latents))
+    decode = lambda z, c: graph_vae.decode(params, z, c, config=sizes)  # noqa: E731
+    return CellBatch(*chunked(decode, latents, conditions))
+
+
+def chunked(function: Callable, *arrays: np.ndarray) -> Any:
+    """`function` over rows in chunks of one size, so that it compiles once; NumPy out."""
+    num, parts = len(arrays[0]), []
+    for start in range(0, num, _CHUNK):
+        rows = [np.asarray(a)[start : start + _CHUNK] for a in arrays]
+        pad = _CHUNK - len(rows[0])
+        rows = [np.concatenate([r, np.repeat(r[-1:], pad, 0)]) if pad else r for r in rows]
+        parts.append(jax.device_get(function(*map(jnp.asarray, rows))))
+    return jax.tree.map(lambda *p: np.concatenate(p)[:num], *parts)

@@ -1,0 +1,33 @@
+"""The training that the graph VAE, the flow and the transformer share."""
+
+from pathlib import Path
+
+import optax
+from ml_collections import ConfigDict
+
+from nasgen.training.fit import Fitted, fit
+from nasgen.training.sharding import default_mesh
+from nasgen.training.state import init_state
+
+
+def fit_model(loss_fn, params, batch_fn, key, settings: ConfigDict, folder: Path) -> Fitted:
+    """AdamW with warm-up, cosine and clipping, averaged weights; resumes from `folder`."""
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, settings.learning_rate, settings.steps // 50, settings.steps
+    )
+    tx = optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=settings.weight_decay)
+    )
+    return fit(
+        loss_fn,
+        init_state(params, tx, key, average=True),
+        batch_fn,
+        tx,
+        num_steps=settings.steps,
+        workdir=folder,
+        log_every=100,
+        checkpoint_every=max(settings.steps // 4, 1),
+        average_decay=0.998,
+        mesh=default_mesh(),
+        label=f"training {folder.name}",
+    )
