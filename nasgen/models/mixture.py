@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from sklearn.mixture import GaussianMixture
 
+from nasgen.keys import generator
+
 AnyArray = Array | np.ndarray
 Conditions = Float[AnyArray, "batch condition"]
 
@@ -101,9 +103,10 @@ def assign(mixture: Mixture, conditions: Conditions) -> Int[Array, " batch"]:
 
 
 def sample(
-    key: Array, mixture: Mixture, cluster: int | Int[AnyArray, ""], num: int
-) -> Float[Array, "num condition"]:
-    """`num` conditions of one cluster."""
-    factor = jnp.linalg.cholesky(jnp.asarray(mixture.covariances)[cluster])
-    noise = jax.random.normal(key, (num, factor.shape[0]))
-    return jnp.asarray(mixture.means)[cluster][None] + noise @ factor.T
+    key: Array, mixture: Mixture, clusters: Int[np.ndarray, " num"]
+) -> Float[np.ndarray, "num condition"]:
+    """A condition of each cluster in the list, float32 (drawn on the host: nothing compiles)."""
+    factors = np.linalg.cholesky(np.asarray(mixture.covariances, np.float64))
+    noise = generator(key).standard_normal((len(clusters), factors.shape[-1]))
+    moved = np.einsum("nij,nj->ni", factors[clusters], noise)
+    return (np.asarray(mixture.means)[clusters] + moved).astype(np.float32)

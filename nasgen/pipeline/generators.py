@@ -5,14 +5,14 @@ gives a condition, the flow a latent for it, the decoder a cell.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import numpy as np
 from jaxtyping import Array, Key
 
 from nasgen.keys import children, generator
-from nasgen.models import flow, graph_vae, macro
-from nasgen.models.graph_order import reorder
+from nasgen.models import flow, graph_vae, macro, mixture
 from nasgen.models.macro_language import context_features
 from nasgen.models.macro_language import decode as decode_tokens
 from nasgen.models.macro_rules import CostBounds
@@ -81,15 +81,6 @@ def write_cells(
     return graphs.unpack(decode_all(bundle.vae, bundle.vae_config, latents, conditions))
 
 
-def cluster_conditions(bundle: Bundle, key: Key[Array, ""], clusters: Sequence[int]) -> np.ndarray:
-    """A random condition of each cluster in the list, standardised, as `mixture.sample` draws."""
-    clusters = np.asarray(clusters, np.int64)
-    factors = np.linalg.cholesky(np.asarray(bundle.mixture.covariances, np.float64))
-    noise = generator(key).standard_normal((len(clusters), factors.shape[-1]))
-    centred = np.einsum("nij,nj->ni", factors[clusters], noise)
-    return (np.asarray(bundle.mixture.means)[clusters] + centred).astype(np.float32)
-
-
 def design(
     bundle: Bundle,
     key: Key[Array, ""],
@@ -103,8 +94,8 @@ def design(
     keys = children(key, "macros", "conditions", "cells")
     macros = write_macros(bundle, keys["macros"], task, budget, num)
     macros = [one for one in macros for _ in range(cells_per_macro)]
-    clusters = [stage.cluster for one in macros for stage in one.stages]
-    conditions = cluster_conditions(bundle, keys["conditions"], clusters)
+    clusters = np.array([stage.cluster for one in macros for stage in one.stages])
+    conditions = mixture.sample(keys["conditions"], bundle.mixture, clusters)
     cells = iter(write_cells(bundle, keys["cells"], conditions))
     return [Architecture(one, tuple(next(cells) for _ in one.stages)) for one in macros]
 
@@ -113,12 +104,10 @@ def neighbours(
     bundle: Bundle, key: Key[Array, ""], cells: Sequence[Cell], *, temperature: float = 1.0
 ) -> list[Cell]:
     """For each cell another one of the same condition, drawn by the flow (the paper's mutation)."""
-    batch = graphs.canonicalize(graphs.pack(cells))
-    nodes, adjacency = map(np.asarray, reorder(batch.nodes, batch.adjacency))
-    latents = encode_all(bundle.vae, bundle.vae_config, nodes, adjacency)
-    conditions = np.asarray(
-        graph_vae.predict_conditions(bundle.vae, latents, config=bundle.vae_config)
-    )
+    batch = graphs.pack(cells)
+    latents = encode_all(bundle.vae, bundle.vae_config, *batch)
+    predict_all = partial(graph_vae.predict_conditions, bundle.vae, config=bundle.vae_config)
+    conditions = chunked(predict_all, latents)
     return write_cells(bundle, key, conditions, temperature=temperature)
 
 
@@ -152,7 +141,7 @@ def vary(
     ]
     fresh = iter(())
     if clusters:
-        conditions = cluster_conditions(bundle, keys["conditions"], clusters)
+        conditions = mixture.sample(keys["conditions"], bundle.mixture, np.array(clusters))
         fresh = iter(write_cells(bundle, keys["cells"], conditions))
     replaced = [cell[0] for cells in kept for cell in cells if _marked(cell)]
     near = iter(neighbours(bundle, keys["neighbours"], replaced) if replaced else ())

@@ -55,7 +55,7 @@ def test_log_prob_is_the_mixtures_density(labelled, fitted):
 
 @pytest.mark.parametrize("cluster", range(3))
 def test_samples_have_the_clusters_moments(fitted, cluster):
-    draws = np.asarray(mixture.sample(jax.random.key(1), fitted, cluster, 4000))
+    draws = np.asarray(mixture.sample(jax.random.key(1), fitted, np.full(4000, cluster)))
     np.testing.assert_allclose(draws.mean(0), fitted.means[cluster], atol=0.06)
     np.testing.assert_allclose(np.cov(draws.T), fitted.covariances[cluster], atol=0.06)
     assert np.mean(np.asarray(mixture.assign(fitted, draws)) == cluster) > 0.99
