@@ -11,11 +11,12 @@ from ml_collections import ConfigDict
 from scipy.stats import t
 
 from nasgen.pipeline import design
-from nasgen.pipeline.config import DESIGN, PIPELINE_RULES, UserError, check, whole
+from nasgen.pipeline.config import DESIGN, UserError, check, validate, whole
 from nasgen.pipeline.workdir import (
     RESULTS,
     Workdir,
     close_workdir,
+    discard_workdir,
     open_workdir,
     write_results,
 )
@@ -48,15 +49,18 @@ def _one_seed(config: ConfigDict, workdir: Workdir, seed: int) -> dict:
     with one.unlocked():
         del one.num_seeds
         one.pipeline, one.seed = "design", seed
-    check(one, PIPELINE_RULES["design"])
+    validate(one, pipelines=("design",))
     inner = open_workdir(workdir.path / f"seed-{seed}", one)
     try:
         if not inner.finished:
             design.run(one, inner)
     except UserError as error:
+        discard_workdir(inner)
         raise UserError(f"seed {seed}: {error}") from None
-    finally:
+    except BaseException:
         close_workdir(inner)
+        raise
+    close_workdir(inner)
     return json.loads((inner.path / RESULTS).read_text())
 
 

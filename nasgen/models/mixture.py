@@ -1,11 +1,10 @@
 """A Gaussian mixture over conditions; its components are the clusters, the words for cells.
 
-Fitted by expectation maximisation (scikit-learn), used as plain arrays. The number of components
-follows from the Bayesian information criterion. Conditions are `[batch, condition]`, standardised.
+Fitted by expectation maximisation (scikit-learn), used as plain arrays. Conditions are
+`[batch, condition]`, standardised.
 """
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -31,14 +30,6 @@ class Mixture(NamedTuple):
     covariances: Float[AnyArray, "cluster condition condition"]
 
 
-class Choice(NamedTuple):
-    """The number of components with the lowest BIC, and the curve it was read from."""
-
-    num_components: int
-    candidates: tuple[int, ...]
-    bic: tuple[float, ...]
-
-
 def fit_mixture(conditions: Conditions, num_components: int, *, seed: int) -> Mixture:
     """The mixture with full covariances, heaviest component first.
 
@@ -48,15 +39,6 @@ def fit_mixture(conditions: Conditions, num_components: int, *, seed: int) -> Mi
     order = np.argsort(-fitted.weights_, kind="stable")
     parts = (fitted.weights_, fitted.means_, fitted.covariances_)
     return Mixture(*(part[order].astype(np.float32) for part in parts))
-
-
-def choose_components(conditions: Conditions, candidates: Sequence[int], *, seed: int) -> Choice:
-    """Fits each number of components; BIC = parameters * log(cells) - 2 log likelihood."""
-    if not candidates:
-        raise ValueError("`candidates` must hold at least one number; got none.")
-    values = np.asarray(conditions, np.float64)
-    bic = tuple(float(_fit(values, num, seed).bic(values)) for num in candidates)
-    return Choice(candidates[int(np.argmin(bic))], tuple(candidates), bic)
 
 
 def _fit(conditions: Conditions, num_components: int, seed: int) -> GaussianMixture:
@@ -90,11 +72,6 @@ def component_log_probs(mixture: Mixture, conditions: Conditions) -> Float[Array
     return jax.vmap(over_clusters, in_axes=(0, None, None, None))(
         jnp.asarray(conditions), weights, means, factors
     )
-
-
-def log_prob(mixture: Mixture, conditions: Conditions) -> Float[Array, " batch"]:
-    """log density of each condition in nats."""
-    return jax.nn.logsumexp(component_log_probs(mixture, conditions), axis=1)
 
 
 def assign(mixture: Mixture, conditions: Conditions) -> Int[Array, " batch"]:

@@ -27,7 +27,7 @@ _BUCKETS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536,
 
 
 def bucket(width: int) -> int:
-    """The padded width of `width` channels; the few channels of images stay as they are."""
+    """The padded width of `width` channels; up to three stay as they are (those of images)."""
     if width < 4:
         return width
     return next((b for b in _BUCKETS if b >= width), width)

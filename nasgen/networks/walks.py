@@ -206,6 +206,16 @@ def walk_codes(plan: Plan, weights: Sequence[Weights], x: Tensor, run) -> list[T
     return agreements
 
 
+def pad_images(images: np.ndarray) -> np.ndarray:
+    """Images with zeros for the channels that bucketing adds (none for up to three)."""
+    extra = bucket(images.shape[-1]) - images.shape[-1]
+    return np.pad(images, ((0, 0), (0, 0), (0, 0), (0, extra)))
+
+
+def _padded_input(plan: Plan) -> tuple[int, int, int]:
+    return (*plan.input_shape[:2], bucket(plan.input_shape[2]))
+
+
 def padded_units(step: Step) -> int:
     """Output units of a step that exist only through padding."""
     extra = _padded(step.layer).out_channels - step.layer.out_channels
@@ -223,7 +233,7 @@ def walk_synflow(plan: Plan, weights: Sequence[Weights], run) -> list[float | No
     """log of the sum of |kernel * dR/dkernel| of each step, R the sum of outputs, without batch
     norm, with absolute weights and an input of ones. None where the step has no kernel."""
     positive = [{name: np.abs(array) for name, array in w.items()} for w in weights]
-    values = [Flow(np.ones((1, *plan.input_shape), np.float32), 0.0)]
+    values = [Flow(np.ones((1, *_padded_input(plan)), np.float32), 0.0)]
     inputs, kernels = [], [None] * len(plan.steps)
     for step, w in zip(plan.steps, positive, strict=True):
         layer = _padded(step.layer)
@@ -302,7 +312,7 @@ def signatures(plan: Plan, passes: Sequence[str], batch: int) -> list[Signature]
         {n: np.zeros(s, np.float32) for n, s in kernel_shapes(_padded(step.layer)).items()}
         for step in plan.steps
     ]
-    x = Shape((batch, *plan.input_shape))
+    x = Shape((batch, *_padded_input(plan)))
     if "gradients" in passes:
         forward = walk_forward(plan, weights, x, record)
         walk_backward(plan, weights, forward, None, record)

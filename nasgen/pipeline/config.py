@@ -44,6 +44,17 @@ def whole(low: int, high: int = 2**53) -> Rule:
     )
 
 
+def wholes(low: int, high: int) -> Rule:
+    """A tuple of at least one whole number in `low..high`."""
+    one = whole(low, high)
+    return Rule(
+        f"a non-empty tuple of whole numbers in {low}..{high}",
+        lambda value: (
+            isinstance(value, tuple | list) and len(value) > 0 and all(map(one.holds, value))
+        ),
+    )
+
+
 def number(low: float, high: float = math.inf, *, above: bool = False) -> Rule:
     """A finite number from `low` (with `above`: above `low`) and below `high`."""
     lower = f"above {low:g}" if above else f"of at least {low:g}"

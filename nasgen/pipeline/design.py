@@ -6,8 +6,8 @@
 then training and delivery, see `deliver`.
 """
 
-import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,15 +16,15 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nasgen import data, pretrained
+from nasgen.compile_clock import CLOCK
 from nasgen.data.task import Dataset
 from nasgen.keys import children, generator
 from nasgen.models.macro_rules import CostBounds, cheapest
 from nasgen.networks import costs
 from nasgen.networks.plan import make_plan
-from nasgen.networks.programs import PROGRAMS
 from nasgen.pipeline import deliver
 from nasgen.pipeline.config import UserError, nearest
-from nasgen.pipeline.generators import search_generators
+from nasgen.pipeline.generators import kept_cells, search_generators
 from nasgen.pipeline.stages import Stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_json
 from nasgen.pretrained import Bundle
@@ -32,7 +32,7 @@ from nasgen.proxies import PROXIES
 from nasgen.proxies.engine import score
 from nasgen.search.baselines import random_search, regularised_evolution
 from nasgen.search.generate import generate
-from nasgen.search.problem import Found, Problem
+from nasgen.search.problem import BudgetError, Found, Problem
 from nasgen.spaces import SPACES, Space, graphs
 from nasgen.spaces import macro as macro_space
 from nasgen.spaces.formats import architecture_to_json
@@ -57,17 +57,20 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     cannot be met."""
     request = load_request(config)
     folder = workdir.path
+    draws = config.report.plots and find_spec("matplotlib") is not None
     stages = [
         Stage(
             "search", ("search.json", "candidates.npz"), lambda: _search(config, request, folder)
         ),
         Stage("baselines", ("baselines.json",), lambda: _baselines(config, request, folder)),
-        Stage("train", ("trained.npz", "train"), lambda: deliver.train(config, request, folder)),
+        Stage(
+            "train",
+            ("trained.npz", "train"),
+            lambda: deliver.train(config, request, folder, key=_keys(config)["training"]),
+        ),
         Stage(
             "deliver",
-            ("network", "report.md", "figures")
-            if config.report.plots
-            else ("network", "report.md"),
+            ("network", "report.md", *(("figures",) if draws else ())),
             lambda: deliver.hand_over(config, request, folder),
         ),
     ]
@@ -101,7 +104,7 @@ def load_request(config: ConfigDict) -> Request:
         bundle = pretrained.load_bundle(config.pretrained)
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from None
-    return Request(dataset, budget, bundle, SPACES["open"])
+    return Request(dataset, budget, bundle, SPACES[bundle.space])
 
 
 def check_budget(budget: Budget, task: Task) -> None:
@@ -144,8 +147,9 @@ def make_problem(request: Request, key, *, fitness: str, batch: int, num_cluster
         macro = macro_space.mutate(
             parts["change"], architecture.macro, num_clusters=num_clusters, size=size
         )
-        fresh = graphs.unpack(space.sample(parts["cells"], len(macro.stages)))
-        return Architecture(macro, _aligned(architecture.cells, fresh, len(macro.stages)))
+        kept = kept_cells(architecture, macro)
+        fresh = iter(graphs.unpack(space.sample(parts["cells"], kept.count(None))))
+        return Architecture(macro, tuple(next(fresh) if cell is None else cell for cell in kept))
 
     def count(architectures: Sequence[Architecture]) -> Costs:
         return costs.count_many(architectures, space.ops, task)
@@ -158,11 +162,6 @@ def make_problem(request: Request, key, *, fitness: str, batch: int, num_cluster
     return Problem(sample, mutate, count, score_all, identity, request.budget)
 
 
-def _aligned(cells: tuple, fresh: list, num: int) -> tuple:
-    """The old cells in order, fresh ones where there are more stages now."""
-    return tuple(cells[:num]) + tuple(fresh[len(cells) : num])
-
-
 def identity(architecture: Architecture) -> bytes:
     """Equal for architectures that build the same network, whatever clusters and node order."""
     stages = [stage[1:] for stage in architecture.macro.stages]
@@ -171,7 +170,7 @@ def identity(architecture: Architecture) -> bytes:
 
 
 def _keys(config: ConfigDict) -> dict[str, Any]:
-    return children(jax.random.key(config.seed), "problem", "search", *BASELINES)
+    return children(jax.random.key(config.seed), "problem", "search", *BASELINES, "training")
 
 
 def _problem(config: ConfigDict, request: Request) -> Problem:
@@ -194,17 +193,21 @@ def _search(config: ConfigDict, request: Request, folder: Path) -> dict[str, Any
         task,
         request.budget,
         cells_per_macro=settings.cells_per_macro,
+        fitness=settings.fitness,
     )
-    with progress(settings.num_exact, label="nasgen: exact scores") as report:
-        found, candidates = generate(
-            _keys(config)["search"],
-            problem,
-            generators,
-            settings.num_exact,
-            num_proposals=settings.num_macros * settings.cells_per_macro,
-            rounds=settings.rounds,
-            on_scored=lambda done: report(done, ""),
-        )
+    try:
+        with progress(settings.num_exact, label="nasgen: exact scores") as report:
+            found, candidates = generate(
+                _keys(config)["search"],
+                problem,
+                generators,
+                settings.num_exact,
+                num_proposals=settings.num_macros * settings.cells_per_macro,
+                rounds=settings.rounds,
+                on_scored=lambda done: report(done, ""),
+            )
+    except BudgetError as error:
+        raise UserError(str(error)) from None
     arrays = {name: np.array(column) for name, column in candidates._asdict().items()}
     np.savez(folder / "candidates.npz", **arrays)
     write_json(folder / "search.json", found_to_json(found, problem, request.space))
@@ -216,6 +219,7 @@ def _search(config: ConfigDict, request: Request, folder: Path) -> dict[str, Any
         "num_inside": int(inside.sum()),
         "share_inside_first_round": float(inside[first].mean()),
         "num_exact": len(found.scores),
+        "num_not_finite": int((~np.isfinite(found.scores)).sum()),
     }
 
 
@@ -232,21 +236,25 @@ def found_to_json(found: Found, problem: Problem, space: Space) -> dict[str, Any
 
 
 def _baselines(config: ConfigDict, request: Request, folder: Path) -> dict[str, Any]:
-    """Random search and evolution, each with as many exact scores as nasgen had."""
+    """Random search and evolution, each with as many exact scores as nasgen had. One that finds
+    no network within the budget says so and is left out."""
     settings, problem = config.design, _problem(config, request)
     found = {}
     for name in settings.baselines:
         method: Callable[..., Found] = BASELINES[name]
-        compiled, started = PROGRAMS.seconds_compile, time.perf_counter()
-        with progress(settings.num_exact, label=f"{name}: exact scores") as report:
-            result = method(
-                _keys(config)[name],
-                problem,
-                settings.num_exact,
-                on_scored=lambda done, report=report: report(done, ""),
-            )
+        compiled = CLOCK.seconds
+        try:
+            with progress(settings.num_exact, label=f"{name}: exact scores") as report:
+                result = method(
+                    _keys(config)[name],
+                    problem,
+                    settings.num_exact,
+                    on_scored=lambda done, report=report: report(done, ""),
+                )
+        except BudgetError as error:
+            announce(name, f"left out: {error}")
+            continue
         found[name] = found_to_json(result, problem, request.space)
-        found[name]["seconds"] = time.perf_counter() - started
-        found[name]["seconds_compile"] = PROGRAMS.seconds_compile - compiled
+        found[name]["seconds_compile"] = CLOCK.seconds - compiled
     write_json(folder / "baselines.json", found)
     return {}

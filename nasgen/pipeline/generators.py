@@ -128,7 +128,7 @@ def vary(
         else one.macro
         for i, (one, changed) in enumerate(zip(architectures, changes_macro, strict=True))
     ]
-    kept = [_keep_cells(old, new) for old, new in zip(architectures, macros, strict=True)]
+    kept = [kept_cells(old, new) for old, new in zip(architectures, macros, strict=True)]
     for cells, changed in zip(kept, changes_macro, strict=True):
         if not changed:
             index = int(rng.integers(len(cells)))
@@ -158,23 +158,33 @@ def _marked(cell) -> bool:
     return cell is not None and not isinstance(cell, Cell)
 
 
-def _keep_cells(old: Architecture, new: MacroArchitecture) -> list:
-    """The cells of a mutated macro architecture: those of unchanged clusters stay, in order."""
-    rest = list(zip(old.macro.stages, old.cells, strict=True))
-    kept = []
-    for stage in new.stages:
-        while rest and len(rest) > len(new.stages) - len(kept):
-            rest.pop(0)
-        before = rest.pop(0) if rest else (None, None)
-        same = before[0] is not None and before[0].cluster == stage.cluster
-        kept.append(before[1] if same else None)
-    return kept
+def kept_cells(old: Architecture, new: MacroArchitecture) -> list[Cell | None]:
+    """The cells of a macro architecture in which one stage of `old` was changed, removed or split:
+    every stage keeps its cell; None where its cluster is another now."""
+    before, after = old.macro.stages, new.stages
+    head = tail = 0
+    shorter = min(len(before), len(after))
+    while head < shorter and before[head] == after[head]:
+        head += 1
+    while tail < shorter - head and before[-1 - tail] == after[-1 - tail]:
+        tail += 1
+    changed = head if head < len(before) - tail else max(head - 1, 0)  # or split behind it
+    middle = [
+        old.cells[changed] if stage.cluster == before[changed].cluster else None
+        for stage in after[head : len(after) - tail]
+    ]
+    return [*old.cells[:head], *middle, *old.cells[len(before) - tail :]]
 
 
 def search_generators(
-    bundle: Bundle, space: Space, task: Task, budget: Budget, *, cells_per_macro: int
+    bundle: Bundle, space: Space, task: Task, budget: Budget, *, cells_per_macro: int, fitness: str
 ) -> Generators:
-    """The learned parts as the callables that `search.generate` wants."""
+    """The learned parts as the callables that `search.generate` wants. The surrogate ranks only for
+    the fitness that it was fitted to; for another one the first round takes proposals as they come
+    and later ones learn from the exact scores alone."""
+    surrogate = bundle.surrogate
+    if fitness != bundle.fitness:
+        surrogate = surrogate._replace(weights=np.zeros_like(surrogate.weights))
 
     def describe(architectures: Sequence[Architecture]) -> np.ndarray:
         return np.array([features(make_plan(one, space.ops, task)) for one in architectures])
@@ -182,8 +192,8 @@ def search_generators(
     def rank(rows: np.ndarray, scored: np.ndarray, scores: np.ndarray) -> np.ndarray:
         finite = np.isfinite(scores)
         if finite.sum() < 4:
-            return predict(bundle.surrogate, rows)
-        return refine(bundle.surrogate, scored[finite], scores[finite], rows)
+            return predict(surrogate, rows)
+        return refine(surrogate, scored[finite], scores[finite], rows)
 
     def propose(key: Key[Array, ""], num: int) -> list[Architecture]:
         macros = -(-num // cells_per_macro)

@@ -1,8 +1,10 @@
 """Pretraining from nothing to shipped weights: samples and scores cells and networks, trains the
-graph VAE, the flow and the macro transformer. Every stage resumes and is skipped when it is whole.
+graph VAE, the flow and the macro transformer. A stage is skipped when it is whole; the three
+trainings resume at their last checkpoint.
 """
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -12,10 +14,21 @@ from ml_collections import ConfigDict
 from nasgen import pretrained
 from nasgen.pipeline import pretrain_cells as cells
 from nasgen.pipeline import pretrain_macro as networks
-from nasgen.pipeline.config import COMMON, UserError, boolean, check, number, one_of, text, whole
+from nasgen.pipeline.config import (
+    COMMON,
+    UserError,
+    boolean,
+    check,
+    flat,
+    number,
+    one_of,
+    text,
+    whole,
+    wholes,
+)
 from nasgen.pipeline.environment import environment
 from nasgen.pipeline.stages import Stage, run_stages
-from nasgen.pipeline.workdir import Workdir, write_results
+from nasgen.pipeline.workdir import Workdir, plain, write_results
 from nasgen.spaces import SPACES
 
 _TRAINING = {
@@ -24,6 +37,7 @@ _TRAINING = {
     "learning_rate": number(0, above=True),
     "weight_decay": number(0),
 }
+_VAE_SIZES = ("latent_dim", "width", "depth", "readout_width", "decoder_width", "step_width")
 RULES = {
     **COMMON,
     "space": one_of(SPACES),
@@ -33,8 +47,24 @@ RULES = {
     "num_labelled": whole(20),
     "num_mixture_cells": whole(100),
     "num_clusters": whole(1, 1000),
+    "skeleton.channels": wholes(1, 1024),
+    "skeleton.strides": wholes(1, 2),
+    "skeleton.final_width": whole(1, 1024),
+    "skeleton.size": whole(2, 256),
+    "skeleton.batch": whole(2, 1024),
+    "skeleton.num_classes": whole(2, 10_000),
+    **{f"vae.model.{size}": whole(1, 8192) for size in _VAE_SIZES},
+    **{f"flow.model.{size}": whole(1, 8192) for size in ("width", "depth", "context_width")},
+    **{f"macro.model.{size}": whole(1, 8192) for size in ("width", "depth", "heads")},
+    "vae.loss.kl_weight": number(0),
+    "vae.loss.triplet_weight": number(0),
+    "vae.loss.condition_weight": number(0),
+    "vae.loss.told_probability": number(0, 1),
+    "vae.loss.blur": number(0),
     "networks.num": whole(20),
     "networks.num_scored": whole(20),
+    "networks.sizes": wholes(2, 256),
+    "networks.classes": wholes(2, 10_000),
     "networks.batch": whole(2, 1024),
     "networks.max_channels": whole(8, 1024),
     "networks.max_params": whole(100),
@@ -60,11 +90,10 @@ STAGES = {
 
 def run(config: ConfigDict, workdir: Workdir) -> None:
     """All stages, then the weights and results.json. Raises UserError for a config that is off."""
-    check(config, RULES, strict=False)
-    if config.num_labelled > config.num_cells or config.networks.num_scored > config.networks.num:
-        raise UserError(
-            "`config.num_labelled` and `networks.num_scored` must not exceed the totals."
-        )
+    check(config, RULES)
+    _check_together(config)
+    if config.ship and not os.access(pretrained.FOLDER, os.W_OK):
+        raise UserError(f"`config.ship` needs a folder that can be written: {pretrained.FOLDER}.")
     folder = workdir.path
     stages = [
         Stage(name, files, lambda function=function: function(config, folder))
@@ -82,11 +111,35 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
         "environment": environment(),
     }
     bundle = assemble(config, folder)
-    pretrained.save_bundle(folder, "weights", bundle, json.loads(json.dumps(card, default=str)))
+    pretrained.save_bundle(folder, "weights", bundle, plain(card))
     if config.ship:
         for suffix in ("safetensors", "json"):
             shutil.copy(folder / f"weights.{suffix}", pretrained.FOLDER / f"{config.name}.{suffix}")
     write_results(workdir, figures)
+
+
+def _check_together(config: ConfigDict) -> None:
+    """The rules that hold between keys."""
+    values = flat(config)
+    for less, more in (
+        ("num_labelled", "num_cells"),
+        ("num_clusters", "num_mixture_cells"),
+        ("networks.num_scored", "networks.num"),
+    ):
+        if values[less] > values[more]:
+            raise UserError(
+                f"`config.{less}` must be at most {more} = {values[more]}; got {values[less]}."
+            )
+    if len(config.skeleton.channels) != len(config.skeleton.strides):
+        raise UserError(
+            "`config.skeleton.strides` must be as many as skeleton.channels = "
+            f"{config.skeleton.channels}; got {config.skeleton.strides}."
+        )
+    if config.macro.model.width % config.macro.model.heads:
+        raise UserError(
+            f"`config.macro.model.heads` must divide macro.model.width = "
+            f"{config.macro.model.width}; got {config.macro.model.heads}."
+        )
 
 
 def _figures(folder: Path) -> dict:
@@ -103,6 +156,8 @@ def assemble(config: ConfigDict, folder: Path) -> pretrained.Bundle:
     """The bundle of a finished run's files."""
     conditions, latents, mixture, _ = cells.load_metric(folder)
     return pretrained.Bundle(
+        space=config.space,
+        fitness=networks.FITNESS,
         vae=cells.load_vae(config, folder),
         vae_config=cells.vae_config(config),
         flow=cells.load_flow(config, folder),

@@ -28,7 +28,7 @@ from nasgen.models.macro_language import (
 )
 from nasgen.models.surrogate import Surrogate, fit_surrogate, predict
 from nasgen.networks.costs import count_many
-from nasgen.networks.features import features
+from nasgen.networks.features import NAMES, features
 from nasgen.networks.plan import make_plan
 from nasgen.pipeline.pretrain_cells import load_cells, load_metric
 from nasgen.pipeline.pretrain_fit import fit_model
@@ -39,6 +39,10 @@ from nasgen.spaces.macro import MAX_STAGES
 from nasgen.spaces.macro import sample as sample_macros
 from nasgen.training.progress import progress
 from nasgen.types import Architecture, Budget, Task
+
+FITNESS = "t_cet"  # the score that the surrogate and the quality stand for
+LAYERS = NAMES.index("layers")
+LOGS = [NAMES.index(name) for name in NAMES if name.startswith("log_")]
 
 
 def macro_config(config: ConfigDict) -> MacroConfig:
@@ -78,8 +82,10 @@ def sample_networks(
             size=task.input_shape[0],
             max_channels=limits.max_channels,
         )
+        # A component of the mixture may be nobody's likeliest: its networks cannot be drawn.
+        macros = [m for m in macros if all(len(pools[s.cluster]) for s in m.stages)]
         chosen = [cell_rng.choice(pools[s.cluster]) for m in macros for s in m.stages]
-        cells = iter(graphs.unpack(graphs.take(batch, np.array(chosen))))
+        cells = iter(graphs.unpack(graphs.take(batch, np.array(chosen, int))))
         drawn = [Architecture(m, tuple(next(cells) for _ in m.stages)) for m in macros]
         costs = count_many(drawn, space.ops, task)
         inside = (costs.params <= limits.max_params) & (costs.macs <= limits.max_macs)
@@ -100,7 +106,12 @@ def score_networks(config: ConfigDict, folder: Path) -> dict[str, Any]:
     of all `num` networks: how far their (predicted) score stands above that of equal costs."""
     settings = config.networks
     keys = children(
-        jax.random.fold_in(jax.random.key(config.seed), 5), "scored", "all", "images", "weights"
+        jax.random.fold_in(jax.random.key(config.seed), 5),
+        "scored",
+        "all",
+        "images",
+        "weights",
+        "held",
     )
     scored = sample_networks(config, folder, settings.num_scored, keys["scored"])
     scored.sort(key=lambda pair: str(pair[0]))
@@ -110,23 +121,28 @@ def score_networks(config: ConfigDict, folder: Path) -> dict[str, Any]:
             chunk = slice(start, start + 50)
             scores += _score(plans[chunk], [t for t, _ in scored[chunk]], keys, config)
             report(len(scores), "")
-    known, vectors = np.array(scores), np.array([features(plan) for plan in plans])
-    rng = generator(keys["images"])
-    held = rng.random(len(known)) < 0.1
+    finite = np.flatnonzero(np.isfinite(scores))
+    scored, plans = [scored[i] for i in finite], [plans[i] for i in finite]
+    known, vectors = np.array(scores)[finite], np.array([features(plan) for plan in plans])
+    held = np.zeros(len(known), bool)
+    held[generator(keys["held"]).permutation(len(known))[: max(4, len(known) // 10)]] = True
     surrogate = fit_surrogate(vectors[~held], known[~held])
     guess = predict(surrogate, vectors[held])
     figures = {
         "surrogate_spearman": float(spearmanr(guess, known[held])[0]),
         "surrogate_spearman_in_bands": _within_bands(guess, known[held], vectors[held]),
-        "layers_spearman": float(spearmanr(vectors[held, 0], known[held])[0]),
+        "layers_spearman": float(spearmanr(vectors[held, LAYERS], known[held])[0]),
+        "num_not_finite": len(scores) - len(known),
     }
     surrogate = fit_surrogate(vectors, known)
 
     others = sample_networks(config, folder, settings.num - settings.num_scored, keys["all"])
-    all_vectors = np.concatenate([vectors, [features(plan) for plan in _plans(config, others)]])
+    rest = np.array([features(plan) for plan in _plans(config, others)])
+    all_vectors = np.concatenate([vectors, rest.reshape(len(others), vectors.shape[1])])
     all_scores = np.concatenate([known, predict(surrogate, all_vectors[len(known) :])])
     networks = scored + others
-    contexts = np.stack([_context(config, task, one) for task, one in networks])
+    requests = zip(all_vectors, networks, strict=True)
+    contexts = np.stack([_context(vector, task) for vector, (task, _) in requests])
     tokens = encode_batch([one.macro for _, one in networks], macro_config(config).vocabulary)
     np.savez(
         folder / "networks.npz",
@@ -140,7 +156,7 @@ def score_networks(config: ConfigDict, folder: Path) -> dict[str, Any]:
 
 def _score(plans, tasks: Sequence[Task], keys, config: ConfigDict) -> list[float]:
     """Scores in the given order; one batch of images for each task."""
-    proxies, scores = {"t_cet": PROXIES["t_cet"]}, []
+    proxies, scores = {FITNESS: PROXIES[FITNESS]}, []
     start = 0
     while start < len(plans):
         task = tasks[start]
@@ -149,34 +165,34 @@ def _score(plans, tasks: Sequence[Task], keys, config: ConfigDict) -> list[float
             keys["images"], config.networks.batch, task.input_shape, task.num_classes
         )
         found = score(plans[start:stop], proxies, keys["weights"], images, labels)
-        scores += np.nan_to_num(found.values["t_cet"], posinf=0, neginf=0).tolist()
+        scores += found.values[FITNESS].tolist()
         start = stop
     return scores
 
 
 def _within_bands(guess, known, vectors, bands: int = 4) -> float:
     """Mean Spearman within bands of equal params: a score that only says "bigger" gets none."""
-    log_params = vectors[:, -5]
+    log_params = vectors[:, NAMES.index("log_params")]
     edges = np.quantile(log_params, np.linspace(0, 1, bands + 1)[1:-1])
     band = np.digitize(log_params, edges)
     return float(np.mean([spearmanr(guess[band == b], known[band == b])[0] for b in range(bands)]))
 
 
 def quality(scores: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Standardised residual of the score given costs and task (a quadratic in their logs)."""
-    logs = vectors[:, -5:]
+    """Standardised residual of the score given costs and task (a quadratic in their logs), within
+    three standard deviations."""
+    logs = vectors[:, LOGS]
     logs = (logs - logs.mean(0)) / (logs.std(0) + 1e-6)
     rows, columns = np.triu_indices(logs.shape[1])
     inputs = np.column_stack([np.ones(len(logs)), logs, logs[:, rows] * logs[:, columns]])
     residual = scores - inputs @ np.linalg.lstsq(inputs, scores, rcond=None)[0]
-    # The residual grows with the score's size; ranks of equals are compared, so scale it out.
     return (residual / residual.std()).clip(-3, 3)
 
 
-def _context(config: ConfigDict, task: Task, architecture: Architecture) -> np.ndarray:
-    costs = count_many([architecture], SPACES[config.space].ops, task)
-    budget = Budget(*(int(getattr(costs, name)[0]) for name in Budget._fields))
-    return context_features(task, budget, 0.0)
+def _context(vector: np.ndarray, task: Task) -> np.ndarray:
+    """The request that a network of these features just meets."""
+    costs = {name: float(np.exp(vector[NAMES.index(f"log_{name}")])) for name in Budget._fields}
+    return context_features(task, Budget(**{n: max(round(c), 1) for n, c in costs.items()}), 0.0)
 
 
 def train_macro(config: ConfigDict, folder: Path) -> dict[str, Any]:
@@ -217,7 +233,7 @@ def train_macro(config: ConfigDict, folder: Path) -> dict[str, Any]:
     loss = jax.jit(lambda p, c, t: loss_fn(p, (), (c, t), keys["eval"])[0])
     index = np.flatnonzero(held)[:512]
     held_out_loss = float(loss(fitted.state.average[0], contexts[index], tokens[index]))
-    return {"held_out_loss": held_out_loss, "seconds_compile": fitted.compile_seconds}
+    return {"held_out_loss": held_out_loss}
 
 
 def _loosen(key, contexts, max_slack: float):

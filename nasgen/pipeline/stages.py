@@ -4,14 +4,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from nasgen.networks.programs import PROGRAMS
+from nasgen.compile_clock import CLOCK
 from nasgen.pipeline.workdir import Workdir, finish_stage, stage_done, write_json
 from nasgen.training.progress import announce, duration
 
 
 class Stage(NamedTuple):
     """name: also of its manifest. files: what it writes, below the workdir. run: the work; what it
-    returns goes to `stages_NAME.json` with the seconds it took."""
+    returns goes to `stage_NAME.json` with the seconds it took."""
 
     name: str
     files: tuple[str, ...]
@@ -26,11 +26,11 @@ def run_stages(workdir: Workdir, stages: Sequence[Stage]) -> None:
             announce(stage.name, "done before")
             continue
         fresh = True
-        started, compiled = time.perf_counter(), PROGRAMS.seconds_compile
+        started, compiled = time.perf_counter(), CLOCK.seconds
         figures = stage.run() or {}
         seconds = time.perf_counter() - started
-        figures.setdefault("seconds_compile", PROGRAMS.seconds_compile - compiled)
+        times = {"seconds": seconds, "seconds_compile": CLOCK.seconds - compiled}
         report = f"stage_{stage.name}.json"
-        write_json(workdir.path / report, {**figures, "seconds": seconds})
+        write_json(workdir.path / report, {**figures, **times})
         finish_stage(workdir, stage.name, [*stage.files, report])
         announce(stage.name, f"done in {duration(seconds)}")

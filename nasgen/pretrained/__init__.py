@@ -43,18 +43,21 @@ class Scaling(NamedTuple):
 
 
 def scaling_of(x: Float[np.ndarray, "rows n"]) -> Scaling:
-    """The standardisation of the finite rows of `x`."""
+    """The standardisation of the entries of `x` that are not NaN."""
     return Scaling(np.nanmean(x, 0), np.nanstd(x, 0) + 1e-6)
 
 
 class Bundle(NamedTuple):
     """Everything that pretraining leaves.
 
+    space: of the cells. fitness: the score that the surrogate and the quality stand for.
     conditions: scaling of (log params, log MACs, log SNIP-SNR, NWOT) on the labelling skeleton.
     latents: scaling of the VAE's latents; the flow works on standardised ones.
     mixture: clusters of standardised conditions. surrogate: of the fitness, on `features`.
     """
 
+    space: str
+    fitness: str
     vae: Params
     vae_config: VaeConfig
     flow: Params
@@ -71,13 +74,14 @@ def save_bundle(folder: Path, name: str, bundle: Bundle, card: dict[str, Any]) -
     """Writes weights and card. The card gains sizes of the models and the weights' hash."""
     arrays = {}
     for part, tree in bundle._asdict().items():
-        if part.endswith("_config"):
+        if part.endswith("_config") or isinstance(tree, str):
             continue
         dtype = np.float16 if part in _MODELS else np.float32
         for key, array in flatten(tree, part).items():
             arrays[key] = np.ascontiguousarray(array, dtype=dtype)
     weights = save(arrays)
     configs = {k: _plain(v) for k, v in bundle._asdict().items() if k.endswith("_config")}
+    configs |= {"space": bundle.space, "fitness": bundle.fitness}
     card = {**card, "models": configs, "sha256": hashlib.sha256(weights).hexdigest()}
     (folder / f"{name}.safetensors").write_bytes(weights)
     (folder / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n")
@@ -128,8 +132,9 @@ def _assemble(arrays: dict[str, np.ndarray], configs: dict[str, dict]) -> Bundle
             "surrogate": Surrogate,
         }.items()
     }
+    about = {name: configs[name] for name in ("space", "fitness")}
     configs = dict(vae_config=vae_config, flow_config=flow_config, macro_config=macro_config)
-    return Bundle(**trees, **records, **configs)
+    return Bundle(**about, **trees, **records, **configs)
 
 
 def _plain(config: NamedTuple) -> dict[str, Any]:

@@ -57,9 +57,18 @@ def score(
             value = proxy.function(passes)
             values[name][index] = value
             if not np.isfinite(value):
-                reasons[name, index] = f"{name} is {value} for a network of {len(plan.steps)} steps"
+                reasons[name, index] = _reason(passes, value)
         on_scored(index + 1)
     return Scores(values, reasons)
+
+
+def _reason(passes: Passes, value: float) -> str:
+    """What is not finite behind a score that is not."""
+    if passes.gradients is not None and not all(np.isfinite(g).all() for g in passes.gradients):
+        return f"{value}: a gradient is not finite"
+    if passes.synflow is not None and not np.isfinite(passes.synflow).any():
+        return f"{value}: no synaptic flow reaches any layer"
+    return f"{value}: the passes are finite, the proxy's own formula is not"
 
 
 def _needs(proxies: Mapping[str, Proxy]) -> tuple[str, ...]:
@@ -80,7 +89,7 @@ def run_passes(
 ) -> Passes:
     """The passes in `needs` over one network with the given weights."""
     padded = walks.pad_plan(plan, weights)
-    images = np.asarray(images, np.float32)
+    images = walks.pad_images(np.asarray(images, np.float32))
     with_kernel = [step for step in plan.steps if step.layer.has_kernel]
     kernels = [w["kernel"] for w in weights if "kernel" in w]
     gradients = agreements = synflow = None

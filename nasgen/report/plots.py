@@ -85,6 +85,10 @@ def _short(value: float) -> str:
     return f"{value:.4g}"
 
 
+def _score(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def search_curves(curves: Mapping[str, Sequence[float]], *, score: str = "score") -> Figure:
     """Of each method: the best exact score so far, `curves[method][i]` after `i + 1` of them."""
     figure, (axes,) = style.figure(3.5)
@@ -97,7 +101,7 @@ def search_curves(curves: Mapping[str, Sequence[float]], *, score: str = "score"
             steps,
             values,
             drawstyle="steps-post",
-            label=f"{name}: {values[-1]:.4g}" if len(values) else name,
+            label=f"{name}: {_score(values[-1])}" if len(values) else name,
             linewidth=1.8,
             markersize=4.5,
             markevery=every,

@@ -1,7 +1,7 @@
 """Random search and regularised evolution (Real et al., AAAI 2019), under a budget.
 
-Both are charged only for exact scores: architectures over the budget are redrawn for free, since
-costs are exact and cheap.
+Both are charged only for exact scores: architectures over the budget, or scored before, are redrawn
+for free, since costs are exact and cheap.
 """
 
 import time
@@ -70,6 +70,7 @@ def regularised_evolution(
     keys = children(key, "start", "tournament", "mutate")
     alive = max(2, min(population, num_exact // 2))
     architectures = draw_within(keys["start"], problem, min(alive, num_exact))
+    seen = {problem.identity(one) for one in architectures}
     scores = []
     for architecture in architectures:
         scores.append(problem.score([architecture])[0])
@@ -78,7 +79,8 @@ def regularised_evolution(
     while len(scores) < num_exact:
         rivals = rng.choice(list(members), min(tournament, len(members)), replace=False)
         parent = architectures[max(rivals, key=lambda i: finite(np.array([scores[i]]))[0])]
-        child = _child(jax.random.fold_in(keys["mutate"], len(scores)), problem, parent)
+        child = _child(jax.random.fold_in(keys["mutate"], len(scores)), problem, parent, seen)
+        seen.add(problem.identity(child))
         members.append(len(scores))
         architectures.append(child)
         scores.append(problem.score([child])[0])
@@ -86,10 +88,14 @@ def regularised_evolution(
     return Found(architectures, np.array(scores), time.perf_counter() - started)
 
 
-def _child(key: Key[Array, ""], problem: Problem, parent: Architecture) -> Architecture:
-    """A mutant within the budget; the mutation is redrawn until it fits."""
+def _child(
+    key: Key[Array, ""], problem: Problem, parent: Architecture, seen: set[bytes]
+) -> Architecture:
+    """A new mutant within the budget; the mutation is redrawn until it is one. A random
+    architecture where none is found."""
+    keys = children(key, "mutate", "draw")
     for attempt in range(_MAX_MUTATIONS):
-        child = problem.mutate(jax.random.fold_in(key, attempt), parent)
-        if fits(problem.count([child]), problem.budget)[0]:
+        child = problem.mutate(jax.random.fold_in(keys["mutate"], attempt), parent)
+        if fits(problem.count([child]), problem.budget)[0] and problem.identity(child) not in seen:
             return child
-    return draw_within(key, problem, 1)[0]
+    return draw_within(keys["draw"], problem, 1)[0]

@@ -128,6 +128,8 @@ def search_round(
             f"none of {len(proposed)} generated architectures fits {problem.budget}; "
             "allow a larger budget or more proposals."
         )
+    if not new:  # only networks that are known, or none within the budget
+        return state._replace(round=state.round + 1, candidates=candidates)
     pool = list(new.values())
     features = generators.features(pool)
     known = np.array(state.features).reshape(len(state.features), features.shape[1])

@@ -18,7 +18,7 @@ class Problem(NamedTuple):
     mutate: an architecture one random edit away.
     count: exact costs, cheap, thousands at a time.
     score: the exact fitness, expensive: what every method is charged for. Higher is better.
-    identity: equal exactly for architectures that build the same network.
+    identity: equal only for architectures that build the same network.
     """
 
     sample: Callable[[Key[Array, ""], int], list[Architecture]]

@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 
-from nasgen.keys import children, generator
 from nasgen.search.generate import Generators
 from nasgen.search.problem import Problem
 from nasgen.spaces import macro as macro_space
@@ -64,9 +63,3 @@ def generators():
         return rows[:, 0]
 
     return Generators(_sample, vary, features, rank)
-
-
-def shuffled(key, architectures):
-    """The same architectures in another order."""
-    order = generator(children(key, "order")["order"]).permutation(len(architectures))
-    return [architectures[i] for i in order]
