@@ -3,6 +3,7 @@
 model.py              the network as readable source for jax and flax, with a command line
 weights.safetensors   its weights
 model.stablehlo       raw images to logits for any batch size, weights inside
+model.jax_export      the same for `jax.export.deserialize`, where flatbuffers is installed
 preprocess.json       how raw images enter
 architecture.json     the architecture, which nasgen reads back
 README.md             the model card
@@ -13,6 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from nasgen.export.source import model_source
-from nasgen.export.stablehlo import from_stablehlo, to_stablehlo
+from nasgen.export.stablehlo import export_program, from_stablehlo
 from nasgen.export.weights import flat_weights, read_weights, write_weights
 from nasgen.networks import costs
 from nasgen.networks.plan import Plan, weight_shapes
@@ -30,8 +32,9 @@ from nasgen.spaces.space import Space
 from nasgen.types import Architecture, Task
 
 __all__ = ["FILES", "export_network", "flat_weights", "from_stablehlo", "model_source"]
-__all__ += ["read_weights", "to_stablehlo", "write_weights"]
+__all__ += ["export_program", "read_weights", "write_weights"]
 
+JAX_EXPORT = "model.jax_export"  # needs the `export` extra
 FILES = (
     "README.md",
     "architecture.json",
@@ -73,7 +76,7 @@ def export_network(
         _replace(folder, unfinished)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return [folder / name for name in FILES]
+    return [folder / name for name in (*FILES, JAX_EXPORT) if (folder / name).exists()]
 
 
 def _write(folder: Path, plan, variables, architecture, space, task, mean, std, card) -> None:
@@ -88,7 +91,10 @@ def _write(folder: Path, plan, variables, architecture, space, task, mean, std, 
         "std": std.tolist(),
     }
     write_weights(folder / "weights.safetensors", variables)
-    (folder / "model.stablehlo").write_bytes(to_stablehlo(plan, variables, mean=mean, std=std))
+    program = export_program(plan, variables, mean=mean, std=std)
+    (folder / "model.stablehlo").write_bytes(program.mlir_module_serialized)
+    if find_spec("flatbuffers") is not None:
+        (folder / JAX_EXPORT).write_bytes(program.serialize())
     texts = {
         "model.py": source,
         "preprocess.json": json.dumps(preprocess, indent=2) + "\n",
@@ -119,7 +125,7 @@ def _replace(folder: Path, new: Path) -> None:
 def _check_folder(folder: Path) -> None:
     if not folder.exists():
         return
-    known = {*FILES, "__pycache__"}
+    known = {*FILES, JAX_EXPORT, "__pycache__"}
     others = (
         [p.name for p in folder.iterdir() if p.name not in known] if folder.is_dir() else ["it"]
     )

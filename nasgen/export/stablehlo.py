@@ -24,14 +24,15 @@ from nasgen.networks.plan import Plan
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
-def to_stablehlo(
+def export_program(
     plan: Plan,
     variables: PyTree,
     *,
     mean: Float[np.ndarray, " channels"],
     std: Float[np.ndarray, " channels"],
-) -> bytes:
-    """The program of a network with its weights, as StableHLO bytecode."""
+) -> export.Exported:
+    """The program of a network with its weights. Its `mlir_module_serialized` is the StableHLO
+    bytecode; its `serialize()` (needs flatbuffers) is what `jax.export.deserialize` reads."""
     native, shifts = (Network(plan, lowering).apply for lowering in ("native", "shifts"))
 
     def logits(images: Float[Array, "b height width channels"]) -> Float[Array, "b classes"]:
@@ -40,13 +41,13 @@ def to_stablehlo(
         weights = jax.tree.map(jnp.asarray, variables)
         return jax.lax.platform_dependent(weights, x, cpu=shifts, default=native)
 
-    return _export(logits, plan.input_shape).mlir_module_serialized
+    return _export(logits, plan.input_shape)
 
 
 def from_stablehlo(
     program: bytes, input_shape: tuple[int, int, int], num_classes: int
 ) -> export.Exported:
-    """What `to_stablehlo` made, ready for JAX: `.call(images) -> logits`."""
+    """StableHLO bytecode of `export_program`, ready for JAX: `.call(images) -> logits`."""
     stand_in = _export(lambda x: jnp.zeros((x.shape[0], num_classes)), input_shape)
     return dataclasses.replace(stand_in, mlir_module_serialized=program)
 

@@ -137,5 +137,5 @@ def _assemble(arrays: dict[str, np.ndarray], configs: dict[str, dict]) -> Bundle
     return Bundle(**about, **trees, **records, **configs)
 
 
-def _plain(config: NamedTuple) -> dict[str, Any]:
+def _plain(config: Any) -> dict[str, Any]:
     return {k: _plain(v) if hasattr(v, "_asdict") else v for k, v in config._asdict().items()}

@@ -89,6 +89,11 @@ _FILES = (
         "`main(platform, images)`, platform an int32 (0 CPU, 1 CUDA, 2 TPU), images float32",
     ),
     (
+        "model.jax_export",
+        "the same program for `jax.export.deserialize(bytes).call(images)`; written where "
+        "flatbuffers is installed",
+    ),
+    (
         "preprocess.json",
         "how raw images are standardised; `model.py` and StableHLO do it themselves",
     ),

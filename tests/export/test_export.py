@@ -194,6 +194,14 @@ def test_stablehlo_runs_for_any_batch(exported, program, batch):
     np.testing.assert_allclose(logits, exported.logits[:batch], rtol=1e-5, atol=1e-5)
 
 
+def test_jax_reads_its_own_export(exported):
+    """The `export` extra (flatbuffers) is among the test requirements."""
+    program = jax.export.deserialize((exported.folder / "model.jax_export").read_bytes())
+    logits = program.call(exported.images[:3])
+    np.testing.assert_allclose(logits, exported.logits[:3], rtol=1e-5, atol=1e-5)
+    assert set(program.platforms) == {"cpu", "cuda", "tpu"}
+
+
 def test_stablehlo_holds_the_weights_once(exported):
     """Both lowerings share them: the program's text without weights is far below a second copy
     in a network as large as this one is made to be."""
@@ -207,7 +215,8 @@ def test_stablehlo_holds_the_weights_once(exported):
     bias = np.zeros(2000, np.float32)
     variables["params"]["classifier"] = {"kernel": classifier, "bias": bias}
     mean, std = np.float32(MEAN), np.float32(STD)
-    large = len(export.to_stablehlo(plan, variables, mean=mean, std=std))
+    program = export.export_program(plan, variables, mean=mean, std=std)
+    large = len(program.mlir_module_serialized)
     assert 0.9 * classifier.nbytes < large - small < 1.5 * classifier.nbytes
 
 

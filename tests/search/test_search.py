@@ -109,3 +109,15 @@ def test_fits_reads_every_bound():
     assert fits(costs, Budget(params=2)).tolist() == [True, True, False]
     assert fits(costs, Budget(macs=10)).tolist() == [True, False, False]
     assert fits(costs, Budget(params=3, activation_memory=200)).tolist() == [True, True, False]
+
+
+def test_a_round_that_brings_nothing_new_ends_early():
+    """A generator that knows three networks: they are scored once, and the search goes on."""
+    problem, asked = toy.problem(params=100_000)
+    known = problem.sample(jax.random.key(0), 3)
+    few = toy.generators()._replace(
+        propose=lambda key, num: known, vary=lambda key, parents: list(parents)
+    )
+    found, candidates = generate(jax.random.key(0), problem, few, 8, num_proposals=3)
+    assert len(found.scores) == len(asked) == 3
+    assert max(candidates.round) == 3
