@@ -101,6 +101,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     ]
     run_stages(workdir, stages)
     figures = _figures(folder)
+    here = environment()
     card = {
         "what": f"nasgen's generative models of space {config.space}",
         "data": "cells sampled from the space; scores on crops of scikit-learn's photographs",
@@ -108,7 +109,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
         "seed": config.seed,
         "config": config.to_dict(),
         "figures": figures,
-        "environment": environment(),
+        "environment": {name: here[name] for name in ("python", "packages", "backend", "cpu_count")},
     }
     bundle = assemble(config, folder)
     pretrained.save_bundle(folder, "weights", bundle, plain(card))
