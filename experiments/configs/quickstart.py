@@ -1,6 +1,6 @@
 """A first network in minutes on a laptop: digits, at most 30,000 params and 2 M MACs.
 
-    python experiments/run.py --config=experiments/configs/quickstart.py --workdir=runs/quickstart
+python experiments/run.py --config=experiments/configs/quickstart.py --workdir=runs/quickstart
 """
 
 from ml_collections import ConfigDict

@@ -31,6 +31,7 @@ from nasgen.pipeline.stages import Stage, run_stages
 from nasgen.pipeline.workdir import Workdir, plain, write_results
 from nasgen.spaces import SPACES
 
+_ENVIRONMENT = ("python", "packages", "backend", "cpu_count")  # what a card says of it
 _TRAINING = {
     "steps": whole(1),
     "batch_size": whole(8),
@@ -109,7 +110,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
         "seed": config.seed,
         "config": config.to_dict(),
         "figures": figures,
-        "environment": {name: here[name] for name in ("python", "packages", "backend", "cpu_count")},
+        "environment": {name: here[name] for name in _ENVIRONMENT},
     }
     bundle = assemble(config, folder)
     pretrained.save_bundle(folder, "weights", bundle, plain(card))
