@@ -22,7 +22,8 @@ from nasgen.networks.costs import count
 from nasgen.networks.network import Network, init_network
 from nasgen.networks.plan import Plan, make_plan
 from nasgen.pipeline.config import flat
-from nasgen.pipeline.workdir import Workdir, write_results
+from nasgen.pipeline.request import Request
+from nasgen.pipeline.workdir import RESULTS, Workdir, write_results
 from nasgen.report.markdown import write_report
 from nasgen.spaces.formats import architecture_from_json
 from nasgen.training import metrics
@@ -33,16 +34,16 @@ from nasgen.types import Architecture
 OURS = "nasgen"
 
 
-def winner(request, folder: Path) -> tuple[Architecture, Plan]:
+def winner(request: Request, folder: Path) -> tuple[Architecture, Plan]:
     """The network of the best exact score, and its plan."""
-    found = json.loads((folder / "search.json").read_text())
-    scores = [-np.inf if score is None else score for score in found["scores"]]
-    best = found["architectures"][int(np.argmax(scores))]
-    architecture = architecture_from_json(best, request.space)
+    found, best = _found(folder)
+    architecture = architecture_from_json(found["architectures"][best], request.space)
     return architecture, make_plan(architecture, request.space.ops, request.dataset.task)
 
 
-def train(config: ConfigDict, request, folder: Path, *, key: Key[Array, ""]) -> dict[str, Any]:
+def train(
+    config: ConfigDict, request: Request, folder: Path, *, key: Key[Array, ""]
+) -> dict[str, Any]:
     """Trains the winner; validation picks the weights."""
     _, plan = winner(request, folder)
     keys = children(key, "init", "steps")
@@ -63,7 +64,7 @@ def train(config: ConfigDict, request, folder: Path, *, key: Key[Array, ""]) -> 
     }
 
 
-def hand_over(config: ConfigDict, request, folder: Path) -> dict[str, Any]:
+def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, Any]:
     """Reads the test examples, once; exports the network; writes the report."""
     architecture, plan = winner(request, folder)
     template = init_network(jax.random.key(0), plan)
@@ -119,13 +120,23 @@ def hand_over(config: ConfigDict, request, folder: Path) -> dict[str, Any]:
     return outcome | methods
 
 
+def _found(folder: Path) -> tuple[dict[str, Any], int]:
+    """What nasgen scored, and the index of the best."""
+    found = json.loads((folder / "search.json").read_text())
+    return found, _best(found["scores"])
+
+
+def _best(scores: list[float | None]) -> int:
+    return int(np.argmax([-np.inf if score is None else score for score in scores]))
+
+
 def _stage(folder: Path, name: str) -> dict[str, Any]:
     return json.loads((folder / f"stage_{name}.json").read_text())
 
 
 def _methods(folder: Path, stages: dict) -> tuple[dict[str, list[float]], dict[str, Any]]:
     """Search curves, and figures of each method, named as the report wants them."""
-    ours = json.loads((folder / "search.json").read_text())
+    ours, _ = _found(folder)
     ours["seconds_compile"] = stages["search"]["seconds_compile"]
     found = {"ours": ours, **json.loads((folder / "baselines.json").read_text())}
     curves, figures = {}, {}
@@ -147,19 +158,18 @@ def _methods(folder: Path, stages: dict) -> tuple[dict[str, list[float]], dict[s
 
 def _marked(candidates: dict[str, np.ndarray], folder: Path) -> dict[str, Any]:
     """The candidates followed by the exactly scored ones, the winner among them marked."""
-    found = json.loads((folder / "search.json").read_text())
+    found, best = _found(folder)
     num, before = len(found["scores"]), len(candidates["params"])
-    scores = [-np.inf if score is None else score for score in found["scores"]]
     return {
         "params": np.concatenate([candidates["params"], found["params"]]),
         "macs": np.concatenate([candidates["macs"], found["macs"]]),
         "fits": np.concatenate([candidates["fits"], np.ones(num, bool)]),
         "exact": np.arange(before + num) >= before,
-        "winner": before + int(np.argmax(scores)),
+        "winner": before + best,
     }
 
 
-def finish(workdir: Workdir, request, stage_names: list[str]) -> None:
+def finish(workdir: Workdir, request: Request, stage_names: list[str]) -> None:
     """Writes results.json: flat, named figures."""
     folder = workdir.path
     stages = {name: _stage(folder, name) for name in stage_names}
@@ -189,4 +199,15 @@ def finish(workdir: Workdir, request, stage_names: list[str]) -> None:
             "seconds_total": sum(seconds.values()),
             "seconds_compile": sum(stage["seconds_compile"] for stage in stages.values()),
         },
+    )
+
+
+def in_words(folder: Path) -> str:
+    """What came out, in three lines for the terminal."""
+    results = json.loads((folder / RESULTS).read_text())
+    return (
+        f"Test accuracy {results['test_accuracy']:.1%} with {results['params']:,} parameters and "
+        f"{results['macs']:,} MACs\n"
+        f"The network, to use without nasgen: {folder / 'network'}\n"
+        f"The report: {folder / 'report.md'}"
     )

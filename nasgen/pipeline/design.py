@@ -9,47 +9,35 @@ then training and delivery, see `deliver`.
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from nasgen import data, pretrained
 from nasgen.compile_clock import CLOCK
-from nasgen.data.task import Dataset
 from nasgen.keys import children, generator
-from nasgen.models.macro_rules import CostBounds, cheapest
 from nasgen.networks import costs
 from nasgen.networks.plan import make_plan
 from nasgen.pipeline import deliver
-from nasgen.pipeline.config import UserError, nearest
+from nasgen.pipeline.config import UserError
 from nasgen.pipeline.generators import kept_cells, search_generators
+from nasgen.pipeline.request import Request, load_request
 from nasgen.pipeline.stages import Stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_json
-from nasgen.pretrained import Bundle
 from nasgen.proxies import PROXIES
 from nasgen.proxies.engine import score
 from nasgen.search.baselines import random_search, regularised_evolution
 from nasgen.search.generate import generate
 from nasgen.search.problem import BudgetError, Found, Problem
-from nasgen.spaces import SPACES, Space, graphs
+from nasgen.spaces import Space, graphs
 from nasgen.spaces import macro as macro_space
 from nasgen.spaces.formats import architecture_to_json
 from nasgen.training.progress import announce, progress
-from nasgen.types import Architecture, Budget, Costs, Task
+from nasgen.types import Architecture, Costs
 
 BASELINES = {"random": random_search, "evolution": regularised_evolution}
 _MAX_CHANNELS = 256  # of random architectures: the range that pretraining saw, too
-
-
-class Request(NamedTuple):
-    """Everything that a design run starts from, loaded and checked."""
-
-    dataset: Dataset
-    budget: Budget
-    bundle: Bundle
-    space: Space
 
 
 def run(config: ConfigDict, workdir: Workdir) -> None:
@@ -76,46 +64,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     ]
     run_stages(workdir, stages)
     deliver.finish(workdir, request, [stage.name for stage in stages])
-
-
-def load_request(config: ConfigDict) -> Request:
-    """Data, budget and weights of a config, the quick checks first. Raises UserError where they
-    cannot be used."""
-    if config.design.fitness not in PROXIES:
-        raise UserError(
-            f"`config.design.fitness` must be one of {sorted(PROXIES)}; "
-            f"got {config.design.fitness!r}{nearest(config.design.fitness, PROXIES)}"
-        )
-    if config.train.batch_size % jax.device_count():
-        raise UserError(
-            f"`config.train.batch_size` must be a multiple of the {jax.device_count()} devices; "
-            f"got {config.train.batch_size}."
-        )
-    try:
-        options = {} if config.task.path is None else {"path": config.task.path}
-        dataset = data.load(config.task.name, seed=config.seed, **options)
-        if len(dataset.train.y) < config.design.score_batch:
-            raise UserError(
-                f"`config.design.score_batch` must be at most the {len(dataset.train.y)} training "
-                f"examples; got {config.design.score_batch}."
-            )
-        budget = Budget(**config.budget.to_dict())
-        check_budget(budget, dataset.task)
-        bundle = pretrained.load_bundle(config.pretrained)
-    except (ValueError, OSError) as error:
-        raise UserError(str(error)) from None
-    return Request(dataset, budget, bundle, SPACES[bundle.space])
-
-
-def check_budget(budget: Budget, task: Task) -> None:
-    """Raises UserError where a bound lies below what the task's smallest network costs."""
-    least = np.asarray(cheapest(CostBounds(*costs.bounds(task)), *task.input_shape[:2]))
-    for (name, bound), smallest in zip(budget._asdict().items(), least, strict=True):
-        if bound is not None and bound < smallest:
-            raise UserError(
-                f"`config.budget.{name}` must be at least {int(np.ceil(smallest)):,}, what the "
-                f"smallest network for {task.name} costs; got {bound:,}."
-            )
+    print(deliver.in_words(folder), flush=True)
 
 
 def make_problem(request: Request, key, *, fitness: str, batch: int, num_clusters: int) -> Problem:
