@@ -18,6 +18,7 @@ from functools import partial
 import diffrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree, Shaped
 
 from nasgen.models.flow_field import FlowConfig, Params, guided_field, init, vector_field
@@ -38,7 +39,8 @@ __all__ = [
 ]
 
 Field = Callable[[Float[Array, ""], Float[Array, " latent"]], Float[Array, " latent"]]
-Mask = Bool[Array, "batch condition"] | Bool[Array, " condition"] | None
+AnyArray = Array | np.ndarray
+Mask = Bool[AnyArray, "batch condition"] | Bool[AnyArray, " condition"] | None
 
 # Fixed steps of equal length, or (dopri5, the paper's) steps that keep `TOLERANCE`.
 SOLVERS = {"euler": diffrax.Euler, "heun": diffrax.Heun, "dopri5": diffrax.Dopri5}
@@ -132,7 +134,7 @@ def log_density(
 def sample(
     params: Params,
     key: Array,
-    conditions: Float[Array, "batch condition"],
+    conditions: Float[AnyArray, "batch condition"],
     mask: Mask = None,
     *,
     config: FlowConfig,
@@ -159,8 +161,8 @@ def sample(
 @partial(jax.jit, static_argnames=("config", "guidance", "num_steps", "solver"))
 def invert(
     params: Params,
-    latents: Float[Array, "batch latent"],
-    conditions: Float[Array, "batch condition"],
+    latents: Float[AnyArray, "batch latent"],
+    conditions: Float[AnyArray, "batch condition"],
     mask: Mask = None,
     *,
     config: FlowConfig,
@@ -181,8 +183,8 @@ def invert(
 @partial(jax.jit, static_argnames=("config", "trace", "num_probes", "num_steps", "solver"))
 def log_prob(
     params: Params,
-    latents: Float[Array, "batch latent"],
-    conditions: Float[Array, "batch condition"],
+    latents: Float[AnyArray, "batch latent"],
+    conditions: Float[AnyArray, "batch condition"],
     mask: Mask = None,
     *,
     config: FlowConfig,
@@ -213,8 +215,8 @@ def log_prob(
 def flow_matching_loss(
     params: Params,
     key: Array,
-    latents: Float[Array, "batch latent"],
-    conditions: Float[Array, "batch condition"],
+    latents: Float[AnyArray, "batch latent"],
+    conditions: Float[AnyArray, "batch condition"],
     mask: Mask = None,
     *,
     config: FlowConfig,
@@ -243,8 +245,8 @@ def flow_matching_loss(
 def likelihood_loss(
     params: Params,
     key: Array,
-    latents: Float[Array, "batch latent"],
-    conditions: Float[Array, "batch condition"],
+    latents: Float[AnyArray, "batch latent"],
+    conditions: Float[AnyArray, "batch condition"],
     mask: Mask = None,
     *,
     config: FlowConfig,

@@ -39,6 +39,9 @@ from nasgen.types import CHANNEL_STEP
 NUM_BUMPS = 16
 
 
+AnyArray = Array | np.ndarray
+
+
 class MacroConfig(NamedTuple):
     """Sizes of the transformer.
 
@@ -180,7 +183,7 @@ def init(key: Key[Array, ""], config: MacroConfig) -> PyTree:
 
 def logits(
     params: PyTree,
-    contexts: Float[Array, "batch features"],
+    contexts: Float[AnyArray, "batch features"],
     tokens: Int[Array, "batch length"],
     *,
     config: MacroConfig,
@@ -190,7 +193,7 @@ def logits(
 
 
 def drop(
-    key: Key[Array, ""], contexts: Float[Array, "batch features"], probability: float
+    key: Key[Array, ""], contexts: Float[AnyArray, "batch features"], probability: float
 ) -> Float[Array, "batch features"]:
     """Contexts with each budget and the quality, independently, made absent at random."""
     shape = (len(contexts), len(OPTIONAL_FEATURES))
@@ -203,7 +206,7 @@ def drop(
 def loss(
     params: PyTree,
     key: Key[Array, ""],
-    contexts: Float[Array, "batch features"],
+    contexts: Float[AnyArray, "batch features"],
     tokens: Int[Array, "batch length"],
     *,
     config: MacroConfig,
@@ -224,8 +227,8 @@ def loss(
 def sample(
     params: PyTree,
     key: Key[Array, ""],
-    contexts: Float[Array, "batch features"],
-    limits: Float[Array, "batch 3"],
+    contexts: Float[AnyArray, "batch features"],
+    limits: Float[AnyArray, "batch 3"],
     *,
     bounds: CostBounds,
     height: int,
@@ -268,9 +271,9 @@ def sample(
 
 def log_prob(
     params: PyTree,
-    contexts: Float[Array, "batch features"],
+    contexts: Float[AnyArray, "batch features"],
     tokens: Int[Array, "batch length"],
-    limits: Float[Array, "batch 3"],
+    limits: Float[AnyArray, "batch 3"],
     *,
     bounds: CostBounds,
     height: int,

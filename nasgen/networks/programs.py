@@ -254,25 +254,29 @@ class Programs:
     def compile(self, signatures: Iterable[Signature], *, threads: int = 2) -> int:
         """Compiles what is missing, several at a time; returns how many."""
         missing = [s for s in dict.fromkeys(signatures) if s not in self._kept]
+        if not missing:
+            return 0
         started = time.perf_counter()
         if len(missing) == 1:
-            self._compile_one(missing[0])
-        elif missing:
+            made = [_build(missing[0])]
+        else:
             with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(self._compile_one, missing))
-        self.num_compiled += len(missing)
-        self.seconds_compile += time.perf_counter() - started
+                made = list(pool.map(_build, missing))
+        with self._lock:
+            for signature, program in zip(missing, made, strict=True):
+                while len(self._kept) >= MAX_PROGRAMS:
+                    self._kept.pop(next(iter(self._kept)))
+                self._kept[signature] = program
+            self.num_compiled += len(missing)
+            self.seconds_compile += time.perf_counter() - started
         return len(missing)
 
-    def _compile_one(self, signature: Signature) -> None:
-        function, shapes = _PRIMITIVES[signature.name]
-        constants = signature.constants
-        bound = jax.jit(lambda *arrays: function(*constants, *arrays))
-        program = bound.lower(*shapes(signature.shape, *constants)).compile()
-        with self._lock:
-            while len(self._kept) >= MAX_PROGRAMS:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[signature] = program
+
+def _build(signature: Signature) -> Callable:
+    function, shapes = _PRIMITIVES[signature.name]
+    constants = signature.constants
+    bound = jax.jit(lambda *arrays: function(*constants, *arrays))
+    return bound.lower(*shapes(signature.shape, *constants)).compile()
 
 
 PROGRAMS = Programs()

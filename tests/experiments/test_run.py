@@ -254,9 +254,10 @@ def test_shipped_configs_are_valid(module):
     rules.validate(module.get_config().lock(), pipelines=run.PIPELINES)
 
 
-def test_quickstart_differs_from_default_by_its_budget():
+def test_quickstart_differs_from_default_by_its_budget_and_length():
     old, new = rules.flat(default.get_config()), rules.flat(quickstart.get_config())
     changed = {key: value for key, value in new.items() if value != old[key]}
+    assert changed.pop("train.steps") < old["train.steps"]
     assert changed == {"budget.params": 30_000, "budget.macs": 2_000_000}
 
 

@@ -122,6 +122,8 @@ def _run(folder: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProces
 
 SCRIPT = """
 import importlib.util, json, sys
+# An editable install of nasgen is found by a finder of its own: not here.
+sys.meta_path[:] = [f for f in sys.meta_path if "editable" not in repr(f)]
 try:
     import nasgen
 except ImportError:
