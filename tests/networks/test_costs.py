@@ -48,9 +48,11 @@ def test_count_equals_count_many_and_the_weights_drawn(task):
         assert one.params == sum(array.size for w in drawn for array in w.values())
 
 
-def test_params_are_those_of_flax():
+@pytest.mark.parametrize("num", [3, pytest.param(200, marks=pytest.mark.slow)])
+def test_params_are_those_of_flax(num):
+    """The slow one traces 200 networks, a second or two each."""
     images = jnp.zeros((1, *TASKS[0].input_shape))
-    for architecture in random_architectures(1, 3, TASKS[0], max_channels=16):
+    for architecture in random_architectures(1, num, TASKS[0], max_channels=16):
         plan = make_plan(architecture, OPEN.ops, TASKS[0])
         linen = jax.eval_shape(Network(plan).init, jax.random.key(0), images)
         sizes = [math.prod(leaf.shape) for leaf in jax.tree.leaves(linen["params"])]
