@@ -23,6 +23,7 @@ from nasgen.networks.plan import make_plan
 from nasgen.pipeline.chunks import chunked, decode_all, encode_all
 from nasgen.pretrained import Bundle
 from nasgen.search.generate import Generators
+from nasgen.search.problem import BudgetError
 from nasgen.spaces import Space, graphs
 from nasgen.spaces import macro as macro_space
 from nasgen.types import Architecture, Budget, Cell, MacroArchitecture, Task
@@ -41,23 +42,26 @@ def write_macros(
 ) -> list[MacroArchitecture]:
     """`num` macro architectures for the task that, with the cheapest cells, keep the budget.
 
-    Raises ValueError where not even the simplest network can."""
+    Raises BudgetError where not even the simplest network can."""
     each = -(-num // len(QUALITIES))
     contexts = np.stack([context_features(task, budget, quality) for quality in QUALITIES])
     limits = np.array([[np.inf if bound is None else bound for bound in budget]], np.float32)
     height, width = task.input_shape[:2]
-    tokens, _ = macro.sample(
-        bundle.macro,
-        key,
-        contexts,
-        np.repeat(limits, len(QUALITIES), 0),
-        bounds=CostBounds(*costs.bounds(task)),
-        height=height,
-        width=width,
-        config=bundle.macro_config,
-        temperature=temperature,
-        num=each,
-    )
+    try:
+        tokens, _ = macro.sample(
+            bundle.macro,
+            key,
+            contexts,
+            np.repeat(limits, len(QUALITIES), 0),
+            bounds=CostBounds(*costs.bounds(task)),
+            height=height,
+            width=width,
+            config=bundle.macro_config,
+            temperature=temperature,
+            num=each,
+        )
+    except ValueError as error:
+        raise BudgetError(f"no network for {task.name} fits {budget}: {error}") from None
     # Samples of one request lie side by side: interleave, so that a cut keeps the parts equal.
     tokens = np.asarray(tokens).reshape(len(QUALITIES), each, -1).swapaxes(0, 1)
     rows = tokens.reshape(-1, tokens.shape[-1])[:num]

@@ -1,20 +1,28 @@
 """What a design run is asked for: data, budget and weights, loaded and checked before any work."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from nasgen import data, pretrained
 from nasgen.data.task import Dataset
-from nasgen.models.macro_rules import CostBounds, cheapest
 from nasgen.networks import costs
 from nasgen.pipeline.config import UserError, nearest
 from nasgen.pretrained import Bundle
 from nasgen.proxies import PROXIES
 from nasgen.spaces import SPACES, Space
-from nasgen.types import Budget, Task
+from nasgen.spaces.macro import MAX_STAGES, max_downsamples
+from nasgen.types import (
+    CHANNEL_STEP,
+    Architecture,
+    Budget,
+    Cell,
+    MacroArchitecture,
+    Stage,
+    Task,
+)
 
 
 class Request(NamedTuple):
@@ -48,19 +56,35 @@ def load_request(config: ConfigDict) -> Request:
                 f"examples; got {config.design.score_batch}."
             )
         budget = Budget(**config.budget.to_dict())
-        check_budget(budget, dataset.task)
         bundle = pretrained.load_bundle(config.pretrained)
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from None
-    return Request(dataset, budget, bundle, SPACES[bundle.space])
+    space = SPACES[bundle.space]
+    check_budget(budget, space, dataset.task)
+    return Request(dataset, budget, bundle, space)
 
 
-def check_budget(budget: Budget, task: Task) -> None:
-    """Raises UserError where a bound lies below what the task's smallest network costs."""
-    least = np.asarray(cheapest(CostBounds(*costs.bounds(task)), *task.input_shape[:2]))
-    for (name, bound), smallest in zip(budget._asdict().items(), least, strict=True):
-        if bound is not None and bound < smallest:
+def check_budget(budget: Budget, space: Space, task: Task) -> None:
+    """Raises UserError where a bound lies below what any small network for the task costs."""
+    networks = list(smallest_networks(space, task))
+    counted = costs.count_many(networks, space.ops, task)
+    for name, bound in budget._asdict().items():
+        least = int(getattr(counted, name).min())
+        if bound is not None and bound < least:
             raise UserError(
-                f"`config.budget.{name}` must be at least {int(np.ceil(smallest)):,}, what the "
-                f"smallest network for {task.name} costs; got {bound:,}."
+                f"`config.budget.{name}` must be at least {least:,}, what the smallest network for "
+                f"{task.name} costs; got {bound:,}."
             )
+
+
+def smallest_networks(space: Space, task: Task) -> Iterator[Architecture]:
+    """The narrowest networks there are, one for each number of halvings: of the cheapest op alone,
+    beside a skip. One of them costs the least of each kind."""
+    cells = [Cell((op,), ((0, 1), (0, 2), (1, 2))) for op in range(len(space.ops))]
+    size = -(-min(task.input_shape[:2]) // task.stem_stride)
+    for halvings in range(min(max_downsamples(size), MAX_STAGES) + 1):
+        strides = (2,) * halvings or (1,)
+        stages = tuple(Stage(0, CHANNEL_STEP, stride, 1) for stride in strides)
+        for cell in cells:
+            macro = MacroArchitecture(stages, CHANNEL_STEP)
+            yield Architecture(macro, (cell,) * len(stages))

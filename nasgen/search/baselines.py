@@ -16,7 +16,7 @@ from nasgen.keys import children, generator
 from nasgen.search.problem import BudgetError, Found, Problem, finite, fits
 from nasgen.types import Architecture
 
-_BATCH, _MAX_BATCHES = 1024, 200
+_BATCH, _MAX_BATCHES = 1024, 40
 _MAX_MUTATIONS = 200
 
 
