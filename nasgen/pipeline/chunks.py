@@ -1,6 +1,7 @@
 """Learned functions over any number of rows: in chunks of one shape, so that each compiles once."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,11 +23,8 @@ def encode_all(params, sizes: VaeConfig, nodes, adjacency) -> np.ndarray:
 
 def decode_all(params, sizes: VaeConfig, latents, conditions=None) -> CellBatch:
     """Cells of any number of latents; `conditions` (standardised) are told to the decoder."""
-    if conditions is None:
-        decode = lambda z: graph_vae.decode(params, z, config=sizes)  # noqa: E731
-        return CellBatch(*chunked(decode, latents))
-    decode = lambda z, c: graph_vae.decode(params, z, c, config=sizes)  # noqa: E731
-    return CellBatch(*chunked(decode, latents, conditions))
+    decode = partial(graph_vae.decode, params, config=sizes)
+    return CellBatch(*chunked(decode, latents, *(() if conditions is None else (conditions,))))
 
 
 def chunked(function: Callable, *arrays: np.ndarray) -> Any:

@@ -23,8 +23,10 @@ from nasgen.networks.network import Network, init_network
 from nasgen.networks.plan import Plan, make_plan
 from nasgen.pipeline.config import flat
 from nasgen.pipeline.request import Request
+from nasgen.pipeline.stages import read_stage
 from nasgen.pipeline.workdir import RESULTS, Workdir, write_results
 from nasgen.report.markdown import write_report
+from nasgen.search.problem import finite
 from nasgen.spaces.formats import architecture_from_json
 from nasgen.training import metrics
 from nasgen.training.classifier import Recipe, evaluate, train_classifier
@@ -73,7 +75,7 @@ def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, A
     dataset = request.dataset
     apply_fn = partial(Network(plan).apply, train=False)
     tested = evaluate(apply_fn, variables, *dataset.test, batch_size=config.train.batch_size)
-    stages = {name: _stage(folder, name) for name in ("search", "baselines", "train")}
+    stages = {name: read_stage(folder, name) for name in ("search", "baselines", "train")}
     outcome = {
         "test_accuracy": tested["accuracy"],
         "test_examples": len(dataset.test.y),
@@ -123,15 +125,12 @@ def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, A
 def _found(folder: Path) -> tuple[dict[str, Any], int]:
     """What nasgen scored, and the index of the best."""
     found = json.loads((folder / "search.json").read_text())
-    return found, _best(found["scores"])
+    return found, int(np.argmax(_scores(found)))
 
 
-def _best(scores: list[float | None]) -> int:
-    return int(np.argmax([-np.inf if score is None else score for score in scores]))
-
-
-def _stage(folder: Path, name: str) -> dict[str, Any]:
-    return json.loads((folder / f"stage_{name}.json").read_text())
+def _scores(found: dict[str, Any]) -> np.ndarray:
+    """The scores of a file, where JSON has null for what is not finite."""
+    return finite(np.array(found["scores"], float))
 
 
 def _methods(folder: Path, stages: dict) -> tuple[dict[str, list[float]], dict[str, Any]]:
@@ -141,7 +140,7 @@ def _methods(folder: Path, stages: dict) -> tuple[dict[str, list[float]], dict[s
     found = {"ours": ours, **json.loads((folder / "baselines.json").read_text())}
     curves, figures = {}, {}
     for name, one in found.items():
-        scores = np.array([-np.inf if s is None else s for s in one["scores"]])
+        scores = _scores(one)
         best = int(np.argmax(scores))
         curves[name] = np.maximum.accumulate(scores).tolist()
         figures |= {
@@ -172,7 +171,7 @@ def _marked(candidates: dict[str, np.ndarray], folder: Path) -> dict[str, Any]:
 def finish(workdir: Workdir, request: Request, stage_names: list[str]) -> None:
     """Writes results.json: flat, named figures."""
     folder = workdir.path
-    stages = {name: _stage(folder, name) for name in stage_names}
+    stages = {name: read_stage(folder, name) for name in stage_names}
     outcome = dict(stages["deliver"])
     _, plan = winner(request, folder)
     used = count(plan)._asdict()

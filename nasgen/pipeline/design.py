@@ -80,10 +80,10 @@ def make_problem(request: Request, key, *, fitness: str, batch: int, num_cluster
         macros = macro_space.sample(
             parts["macros"], num, num_clusters=num_clusters, size=size, max_channels=_MAX_CHANNELS
         )
-        cells = iter(
-            graphs.unpack(space.sample(parts["cells"], sum(len(m.stages) for m in macros)))
+        num_cells = sum(len(one.stages) for one in macros)
+        return macro_space.with_cells(
+            macros, graphs.unpack(space.sample(parts["cells"], num_cells))
         )
-        return [Architecture(one, tuple(next(cells) for _ in one.stages)) for one in macros]
 
     def mutate(mutate_key, architecture: Architecture) -> Architecture:
         parts = children(mutate_key, "kind", "change", "cells")

@@ -37,8 +37,6 @@ def write_macros(
     task: Task,
     budget: Budget,
     num: int,
-    *,
-    temperature: float = 1.0,
 ) -> list[MacroArchitecture]:
     """`num` macro architectures for the task that, with the cheapest cells, keep the budget.
 
@@ -57,7 +55,6 @@ def write_macros(
             height=height,
             width=width,
             config=bundle.macro_config,
-            temperature=temperature,
             num=each,
         )
     except ValueError as error:
@@ -68,17 +65,13 @@ def write_macros(
     return [decode_tokens(row, bundle.macro_config.vocabulary) for row in rows]
 
 
-def write_cells(
-    bundle: Bundle, key: Key[Array, ""], conditions: np.ndarray, *, temperature: float = 1.0
-) -> list[Cell]:
+def write_cells(bundle: Bundle, key: Key[Array, ""], conditions: np.ndarray) -> list[Cell]:
     """A cell for each standardised condition `[n, 4]`, by the flow and the decoder."""
     seeds = np.arange(len(conditions), dtype=np.uint32)
 
     def latents_of(rows, numbers):
         row_key = jax.random.fold_in(key, numbers[0])
-        return flow.sample(
-            bundle.flow, row_key, rows, config=bundle.flow_config, temperature=temperature
-        )
+        return flow.sample(bundle.flow, row_key, rows, config=bundle.flow_config)
 
     latents = chunked(latents_of, conditions.astype(np.float32), seeds)
     latents = bundle.latents.undo(latents).astype(np.float32)
@@ -100,19 +93,16 @@ def design(
     macros = [one for one in macros for _ in range(cells_per_macro)]
     clusters = np.array([stage.cluster for one in macros for stage in one.stages])
     conditions = mixture.sample(keys["conditions"], bundle.mixture, clusters)
-    cells = iter(write_cells(bundle, keys["cells"], conditions))
-    return [Architecture(one, tuple(next(cells) for _ in one.stages)) for one in macros]
+    return macro_space.with_cells(macros, write_cells(bundle, keys["cells"], conditions))
 
 
-def neighbours(
-    bundle: Bundle, key: Key[Array, ""], cells: Sequence[Cell], *, temperature: float = 1.0
-) -> list[Cell]:
+def neighbours(bundle: Bundle, key: Key[Array, ""], cells: Sequence[Cell]) -> list[Cell]:
     """For each cell another one of the same condition, drawn by the flow (the paper's mutation)."""
     batch = graphs.pack(cells)
     latents = encode_all(bundle.vae, bundle.vae_config, *batch)
     predict_all = partial(graph_vae.predict_conditions, bundle.vae, config=bundle.vae_config)
     conditions = chunked(predict_all, latents)
-    return write_cells(bundle, key, conditions, temperature=temperature)
+    return write_cells(bundle, key, conditions)
 
 
 def vary(
@@ -133,10 +123,16 @@ def vary(
         for i, (one, changed) in enumerate(zip(architectures, changes_macro, strict=True))
     ]
     kept = [kept_cells(old, new) for old, new in zip(architectures, macros, strict=True)]
-    for cells, changed in zip(kept, changes_macro, strict=True):
-        if not changed:
-            index = int(rng.integers(len(cells)))
-            cells[index] = (cells[index],)  # to be replaced by a neighbour
+    spots = [
+        (cells, int(rng.integers(len(cells))))
+        for cells, changed in zip(kept, changes_macro, strict=True)
+        if not changed
+    ]
+    if spots:
+        replaced = [cells[index] for cells, index in spots]
+        near = neighbours(bundle, keys["neighbours"], replaced)
+        for (cells, index), cell in zip(spots, near, strict=True):
+            cells[index] = cell
     clusters = [
         stage.cluster
         for one, cells in zip(macros, kept, strict=True)
@@ -147,19 +143,8 @@ def vary(
     if clusters:
         conditions = mixture.sample(keys["conditions"], bundle.mixture, np.array(clusters))
         fresh = iter(write_cells(bundle, keys["cells"], conditions))
-    replaced = [cell[0] for cells in kept for cell in cells if _marked(cell)]
-    near = iter(neighbours(bundle, keys["neighbours"], replaced) if replaced else ())
-    return [
-        Architecture(
-            one,
-            tuple(next(fresh) if c is None else next(near) if _marked(c) else c for c in cells),
-        )
-        for one, cells in zip(macros, kept, strict=True)
-    ]
-
-
-def _marked(cell) -> bool:
-    return cell is not None and not isinstance(cell, Cell)
+    filled = (next(fresh) if cell is None else cell for cells in kept for cell in cells)
+    return macro_space.with_cells(macros, filled)
 
 
 def kept_cells(old: Architecture, new: MacroArchitecture) -> list[Cell | None]:

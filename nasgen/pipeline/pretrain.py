@@ -3,7 +3,6 @@ graph VAE, the flow and the macro transformer. A stage is skipped when it is who
 trainings resume at their last checkpoint.
 """
 
-import json
 import os
 import shutil
 import sys
@@ -27,7 +26,7 @@ from nasgen.pipeline.config import (
     wholes,
 )
 from nasgen.pipeline.environment import environment
-from nasgen.pipeline.stages import Stage, run_stages
+from nasgen.pipeline.stages import Stage, read_stage, run_stages
 from nasgen.pipeline.workdir import Workdir, plain, write_results
 from nasgen.spaces import SPACES
 
@@ -147,7 +146,7 @@ def _check_together(config: ConfigDict) -> None:
 def _figures(folder: Path) -> dict:
     figures, total, compile_total = {}, 0.0, 0.0
     for name in STAGES:
-        stage = json.loads((folder / f"stage_{name}.json").read_text())
+        stage = read_stage(folder, name)
         total += stage["seconds"]
         compile_total += stage["seconds_compile"]
         figures |= {f"{name}/{key}": value for key, value in stage.items()}

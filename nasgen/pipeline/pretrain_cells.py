@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from nasgen.arrays import flatten, unflatten
+from nasgen.arrays import flatten
 from nasgen.keys import children, generator
 from nasgen.models import flow, graph_vae, metric, mixture
 from nasgen.models.flow import FlowConfig
@@ -22,7 +22,7 @@ from nasgen.models.graph_order import reorder
 from nasgen.models.graph_vae import VaeConfig
 from nasgen.pipeline.chunks import decode_all, encode_all
 from nasgen.pipeline.labels import CONDITIONS, Skeleton, cost_conditions, score_conditions
-from nasgen.pipeline.pretrain_fit import fit_model
+from nasgen.pipeline.pretrain_fit import fit_model, load_params
 from nasgen.pretrained import Scaling, scaling_of
 from nasgen.spaces import SPACES, graphs
 from nasgen.training.progress import progress
@@ -64,8 +64,7 @@ def sample_cells(config: ConfigDict, folder: Path) -> dict[str, Any]:
 
 def score_cells(config: ConfigDict, folder: Path) -> dict[str, Any]:
     """SNIP-SNR and NWOT of a random part of the cells."""
-    with np.load(folder / "cells.npz") as file:
-        batch = CellBatch(file["nodes"], file["adjacency"])
+    batch = load_cells(folder)
     keys = children(jax.random.fold_in(jax.random.key(config.seed), 1), "choice", "scores")
     index = generator(keys["choice"]).permutation(len(batch.nodes))[: config.num_labelled]
     cells = graphs.unpack(graphs.take(batch, index))
@@ -83,8 +82,8 @@ def score_cells(config: ConfigDict, folder: Path) -> dict[str, Any]:
 
 def _dataset(config: ConfigDict, folder: Path) -> tuple[CellBatch, np.ndarray, np.ndarray]:
     """Cells, their conditions (NaN where not known), and the labelled index."""
+    batch = load_cells(folder)
     with np.load(folder / "cells.npz") as cells, np.load(folder / "labels.npz") as labels:
-        batch = CellBatch(cells["nodes"], cells["adjacency"])
         conditions = np.full((len(batch.nodes), len(CONDITIONS)), np.nan)
         conditions[:, :NUM_COSTS] = cells["costs"]
         scores = np.where(np.isfinite(labels["scores"]), labels["scores"], np.nan)
@@ -93,7 +92,8 @@ def _dataset(config: ConfigDict, folder: Path) -> tuple[CellBatch, np.ndarray, n
 
 
 def held_out(config: ConfigDict, num_cells: int) -> np.ndarray:
-    """Which cells no model is trained on: a random part, labelled ones among them."""
+    """Which cells VAE, mixture and flow are not fitted on: a random part, labelled ones among them.
+    (The networks of the second level are built of all cells.)"""
     key = children(jax.random.fold_in(jax.random.key(config.seed), 2), "held_out")["held_out"]
     held = np.zeros(num_cells, bool)
     held[generator(key).permutation(num_cells)[: num_cells // 20]] = True
@@ -161,10 +161,7 @@ def vae_figures(params, sizes: VaeConfig, batch, raw, scaling: Scaling, held) ->
 
 def load_vae(config: ConfigDict, folder: Path):
     """The trained VAE's params."""
-    sizes = vae_config(config)
-    template = jax.eval_shape(lambda: graph_vae.init(jax.random.key(0), sizes))
-    with np.load(folder / "vae.npz") as file:
-        return unflatten(template, file)
+    return load_params(folder / "vae.npz", graph_vae.init, vae_config(config))
 
 
 def build_metric_space(config: ConfigDict, folder: Path) -> dict[str, Any]:
@@ -230,10 +227,7 @@ def train_flow(config: ConfigDict, folder: Path) -> dict[str, Any]:
 
 def load_flow(config: ConfigDict, folder: Path):
     """The trained flow's params."""
-    sizes = flow_config(config)
-    template = jax.eval_shape(lambda: flow.init(jax.random.key(0), sizes))
-    with np.load(folder / "flow.npz") as file:
-        return unflatten(template, file)
+    return load_params(folder / "flow.npz", flow.init, flow_config(config))
 
 
 def load_metric(folder: Path) -> tuple[Scaling, Scaling, mixture.Mixture, np.ndarray]:

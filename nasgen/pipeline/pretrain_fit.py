@@ -1,10 +1,15 @@
-"""The training that the graph VAE, the flow and the transformer share."""
+"""What the graph VAE, the flow and the transformer share: their training, and reading them back."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import jax
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from nasgen.arrays import unflatten
 from nasgen.training.fit import Fitted, fit
 from nasgen.training.sharding import default_mesh
 from nasgen.training.state import init_state
@@ -31,3 +36,10 @@ def fit_model(loss_fn, params, batch_fn, key, settings: ConfigDict, folder: Path
         mesh=default_mesh(),
         label=f"training {folder.name}",
     )
+
+
+def load_params(file: Path, init: Callable[..., Any], sizes: Any) -> Any:
+    """The params in an .npz file, shaped as `init(key, sizes)` would make them."""
+    template = jax.eval_shape(lambda: init(jax.random.key(0), sizes))
+    with np.load(file) as arrays:
+        return unflatten(template, arrays)

@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from scipy.stats import spearmanr
 
-from nasgen.arrays import flatten, unflatten
+from nasgen.arrays import flatten
 from nasgen.data.natural import natural_batch
 from nasgen.keys import children, generator
 from nasgen.models import macro
@@ -31,11 +31,11 @@ from nasgen.networks.costs import count_many
 from nasgen.networks.features import NAMES, features
 from nasgen.networks.plan import make_plan
 from nasgen.pipeline.pretrain_cells import load_cells, load_metric
-from nasgen.pipeline.pretrain_fit import fit_model
+from nasgen.pipeline.pretrain_fit import fit_model, load_params
 from nasgen.proxies import PROXIES
 from nasgen.proxies.engine import score
 from nasgen.spaces import SPACES, graphs
-from nasgen.spaces.macro import MAX_STAGES
+from nasgen.spaces.macro import MAX_STAGES, with_cells
 from nasgen.spaces.macro import sample as sample_macros
 from nasgen.training.progress import progress
 from nasgen.types import Architecture, Budget, Task
@@ -85,8 +85,7 @@ def sample_networks(
         # A component of the mixture may be nobody's likeliest: its networks cannot be drawn.
         macros = [m for m in macros if all(len(pools[s.cluster]) for s in m.stages)]
         chosen = [cell_rng.choice(pools[s.cluster]) for m in macros for s in m.stages]
-        cells = iter(graphs.unpack(graphs.take(batch, np.array(chosen, int))))
-        drawn = [Architecture(m, tuple(next(cells) for _ in m.stages)) for m in macros]
+        drawn = with_cells(macros, graphs.unpack(graphs.take(batch, np.array(chosen, int))))
         costs = count_many(drawn, space.ops, task)
         inside = (costs.params <= limits.max_params) & (costs.macs <= limits.max_macs)
         inside &= costs.layers <= limits.max_layers
@@ -246,10 +245,7 @@ def _loosen(key, contexts, max_slack: float):
 
 def load_macro(config: ConfigDict, folder: Path):
     """The trained transformer's params."""
-    sizes = macro_config(config)
-    template = jax.eval_shape(lambda: macro.init(jax.random.key(0), sizes))
-    with np.load(folder / "macro.npz") as file:
-        return unflatten(template, file)
+    return load_params(folder / "macro.npz", macro.init, macro_config(config))
 
 
 def load_surrogate(folder: Path) -> Surrogate:

@@ -78,8 +78,8 @@ def check_budget(budget: Budget, space: Space, task: Task) -> None:
 
 
 def smallest_networks(space: Space, task: Task) -> Iterator[Architecture]:
-    """The narrowest networks there are, one for each number of halvings: of the cheapest op alone,
-    beside a skip. One of them costs the least of each kind."""
+    """The narrowest networks there are: for each number of halvings and each op, cells of that op
+    alone, beside a skip. One of them costs the least of each kind."""
     cells = [Cell((op,), ((0, 1), (0, 2), (1, 2))) for op in range(len(space.ops))]
     size = -(-min(task.input_shape[:2]) // task.stem_stride)
     for halvings in range(min(max_downsamples(size), MAX_STAGES) + 1):

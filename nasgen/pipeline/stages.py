@@ -1,8 +1,10 @@
 """How a pipeline runs its stages: each once, skipped when its files are there and whole."""
 
+import json
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from nasgen.compile_clock import CLOCK
 from nasgen.pipeline.workdir import Workdir, finish_stage, stage_done, write_json
@@ -30,7 +32,16 @@ def run_stages(workdir: Workdir, stages: Sequence[Stage]) -> None:
         figures = stage.run() or {}
         seconds = time.perf_counter() - started
         times = {"seconds": seconds, "seconds_compile": CLOCK.seconds - compiled}
-        report = f"stage_{stage.name}.json"
+        report = _report(stage.name)
         write_json(workdir.path / report, {**figures, **times})
         finish_stage(workdir, stage.name, [*stage.files, report])
         announce(stage.name, f"done in {duration(seconds)}")
+
+
+def read_stage(folder: Path, name: str) -> dict[str, Any]:
+    """What a finished stage returned, with its `seconds` and `seconds_compile`."""
+    return json.loads((folder / _report(name)).read_text())
+
+
+def _report(name: str) -> str:
+    return f"stage_{name}.json"

@@ -130,7 +130,7 @@ def search_round(
         )
     if not new:  # only networks that are known, or none within the budget
         return state._replace(round=state.round + 1, candidates=candidates)
-    pool = list(new.values())
+    identities, pool = list(new), list(new.values())
     features = generators.features(pool)
     known = np.array(state.features).reshape(len(state.features), features.shape[1])
     predicted = generators.rank(features, known, finite(np.array(state.scores)))
@@ -144,6 +144,6 @@ def search_round(
         state.architectures + [pool[i] for i in chosen],
         state.scores + scores,
         state.features + [features[i] for i in chosen],
-        state.seen | {list(new)[i] for i in chosen},
+        state.seen | {identities[i] for i in chosen},
         candidates,
     )

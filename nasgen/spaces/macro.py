@@ -5,6 +5,8 @@ Channels are multiples of 8 in 8..1024, strides 1 or 2, repeats 1..4, fewer than
 ones do; mutation is the paper's.
 """
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 from jaxtyping import Array, Key
 
@@ -14,6 +16,8 @@ from nasgen.types import (
     MAX_CELLS,
     MAX_CHANNELS,
     MAX_REPEATS,
+    Architecture,
+    Cell,
     MacroArchitecture,
     Stage,
 )
@@ -69,6 +73,12 @@ def sample(
     """
     rng = generator(key)
     return [_sample_one(rng, num_clusters, size, max_channels) for _ in range(num)]
+
+
+def with_cells(macros: Sequence[MacroArchitecture], cells: Iterable[Cell]) -> list[Architecture]:
+    """The macro architectures with their cells, handed out in order, one a stage."""
+    rest = iter(cells)
+    return [Architecture(one, tuple(next(rest) for _ in one.stages)) for one in macros]
 
 
 def _sample_one(rng, num_clusters: int, size: int, max_channels: int) -> MacroArchitecture:
