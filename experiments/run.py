@@ -26,9 +26,12 @@ Pipeline = Callable[[ConfigDict, "Workdir"], None]
 
 
 def _design(config, workdir):
-    from nasgen.pipeline import design
+    from nasgen.pipeline.request import load_request
 
-    design.run(config, workdir)
+    request = load_request(config)
+    from nasgen.pipeline import design  # slow to import: a bad request has been refused by now
+
+    design.run(config, workdir, request)
 
 
 def _pretrain(config, workdir):

@@ -12,6 +12,7 @@ from scipy.stats import t
 
 from nasgen.pipeline import design
 from nasgen.pipeline.config import DESIGN, UserError, check, validate, whole
+from nasgen.pipeline.request import load_request
 from nasgen.pipeline.workdir import (
     RESULTS,
     Workdir,
@@ -53,7 +54,7 @@ def _one_seed(config: ConfigDict, workdir: Workdir, seed: int) -> dict:
     inner = open_workdir(workdir.path / f"seed-{seed}", one)
     try:
         if not inner.finished:
-            design.run(one, inner)
+            design.run(one, inner, load_request(one))
     except UserError as error:
         discard_workdir(inner)
         raise UserError(f"seed {seed}: {error}") from None

@@ -208,8 +208,7 @@ def walk_codes(plan: Plan, weights: Sequence[Weights], x: Tensor, run) -> list[T
 
 def pad_images(images: np.ndarray) -> np.ndarray:
     """Images with zeros for the channels that bucketing adds (none for up to three)."""
-    extra = bucket(images.shape[-1]) - images.shape[-1]
-    return np.pad(images, ((0, 0), (0, 0), (0, 0), (0, extra)))
+    return _pad_to(images, (*images.shape[:-1], bucket(images.shape[-1])))
 
 
 def _padded_input(plan: Plan) -> tuple[int, int, int]:

@@ -22,7 +22,7 @@ from nasgen.networks.plan import make_plan
 from nasgen.pipeline import deliver
 from nasgen.pipeline.config import UserError
 from nasgen.pipeline.generators import kept_cells, search_generators
-from nasgen.pipeline.request import Request, load_request
+from nasgen.pipeline.request import Request
 from nasgen.pipeline.stages import Stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_json
 from nasgen.proxies import PROXIES
@@ -40,10 +40,8 @@ BASELINES = {"random": random_search, "evolution": regularised_evolution}
 _MAX_CHANNELS = 256  # of random architectures: the range that pretraining saw, too
 
 
-def run(config: ConfigDict, workdir: Workdir) -> None:
-    """All stages of the run. Raises UserError, before anything is written, for a request that
-    cannot be met."""
-    request = load_request(config)
+def run(config: ConfigDict, workdir: Workdir, request: Request) -> None:
+    """All stages of the run for a request, which `load_request` makes of the config."""
     folder = workdir.path
     draws = config.report.plots and find_spec("matplotlib") is not None
     stages = [

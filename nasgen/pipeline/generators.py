@@ -21,7 +21,7 @@ from nasgen.networks import costs
 from nasgen.networks.features import features
 from nasgen.networks.plan import make_plan
 from nasgen.pipeline.chunks import chunked, decode_all, encode_all
-from nasgen.pretrained import Bundle
+from nasgen.pretrained.bundle import Bundle
 from nasgen.search.generate import Generators
 from nasgen.search.problem import BudgetError
 from nasgen.spaces import Space, graphs

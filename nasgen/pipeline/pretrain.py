@@ -28,6 +28,7 @@ from nasgen.pipeline.config import (
 from nasgen.pipeline.environment import environment
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
 from nasgen.pipeline.workdir import Workdir, plain, write_results
+from nasgen.pretrained.bundle import Bundle, save_bundle
 from nasgen.spaces import SPACES
 
 _ENVIRONMENT = ("python", "packages", "backend", "cpu_count")  # what a card says of it
@@ -112,7 +113,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
         "environment": {name: here[name] for name in _ENVIRONMENT},
     }
     bundle = assemble(config, folder)
-    pretrained.save_bundle(folder, "weights", bundle, plain(card))
+    save_bundle(folder, "weights", bundle, plain(card))
     if config.ship:
         for suffix in ("safetensors", "json"):
             shutil.copy(folder / f"weights.{suffix}", pretrained.FOLDER / f"{config.name}.{suffix}")
@@ -153,10 +154,10 @@ def _figures(folder: Path) -> dict:
     return {**figures, "seconds_total": total, "seconds_compile": compile_total}
 
 
-def assemble(config: ConfigDict, folder: Path) -> pretrained.Bundle:
+def assemble(config: ConfigDict, folder: Path) -> Bundle:
     """The bundle of a finished run's files."""
     conditions, latents, mixture, _ = cells.load_metric(folder)
-    return pretrained.Bundle(
+    return Bundle(
         space=config.space,
         fitness=networks.FITNESS,
         vae=cells.load_vae(config, folder),

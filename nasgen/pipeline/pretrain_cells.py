@@ -23,7 +23,7 @@ from nasgen.models.graph_vae import VaeConfig
 from nasgen.pipeline.chunks import decode_all, encode_all
 from nasgen.pipeline.labels import CONDITIONS, Skeleton, cost_conditions, score_conditions
 from nasgen.pipeline.pretrain_fit import fit_model, load_params
-from nasgen.pretrained import Scaling, scaling_of
+from nasgen.pretrained.bundle import Scaling, scaling_of
 from nasgen.spaces import SPACES, graphs
 from nasgen.training.progress import progress
 from nasgen.training.state import averaged

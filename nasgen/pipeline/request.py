@@ -1,7 +1,7 @@
 """What a design run is asked for: data, budget and weights, loaded and checked before any work."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 from ml_collections import ConfigDict
@@ -10,7 +10,6 @@ from nasgen import data, pretrained
 from nasgen.data.task import Dataset
 from nasgen.networks import costs
 from nasgen.pipeline.config import UserError, nearest
-from nasgen.pretrained import Bundle
 from nasgen.proxies import PROXIES
 from nasgen.spaces import SPACES, Space
 from nasgen.spaces.macro import MAX_STAGES, max_downsamples
@@ -24,19 +23,22 @@ from nasgen.types import (
     Task,
 )
 
+if TYPE_CHECKING:
+    from nasgen.pretrained.bundle import Bundle
+
 
 class Request(NamedTuple):
     """Everything that a design run starts from, loaded and checked."""
 
     dataset: Dataset
     budget: Budget
-    bundle: Bundle
+    bundle: "Bundle"
     space: Space
 
 
 def load_request(config: ConfigDict) -> Request:
-    """Data, budget and weights of a config, the quick checks first. Raises UserError where they
-    cannot be used."""
+    """Data, budget and weights of a config. Raises UserError where they cannot be used; whatever
+    can be said without the learned models is said before they are imported, which takes seconds."""
     if config.design.fitness not in PROXIES:
         raise UserError(
             f"`config.design.fitness` must be one of {sorted(PROXIES)}; "
@@ -55,13 +57,14 @@ def load_request(config: ConfigDict) -> Request:
                 f"`config.design.score_batch` must be at most the {len(dataset.train.y)} training "
                 f"examples; got {config.design.score_batch}."
             )
-        budget = Budget(**config.budget.to_dict())
-        bundle = pretrained.load_bundle(config.pretrained)
+        budget, space = Budget(**config.budget.to_dict()), pretrained.space_of(config.pretrained)
+        check_budget(budget, SPACES[space], dataset.task)
+        from nasgen.pretrained.bundle import load_bundle
+
+        bundle = load_bundle(config.pretrained)
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from None
-    space = SPACES[bundle.space]
-    check_budget(budget, space, dataset.task)
-    return Request(dataset, budget, bundle, space)
+    return Request(dataset, budget, bundle, SPACES[space])
 
 
 def check_budget(budget: Budget, space: Space, task: Task) -> None:

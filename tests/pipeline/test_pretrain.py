@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from experiments.configs import pretrain as config_file
-from nasgen import pretrained
 from nasgen.arrays import flatten
 from nasgen.pipeline import generators, labels, pretrain
 from nasgen.pipeline.config import UserError
 from nasgen.pipeline.design import identity
 from nasgen.pipeline.workdir import close_workdir, open_workdir
+from nasgen.pretrained import bundle as pretrained
 from nasgen.spaces import SPACES, graphs
 from nasgen.spaces.macro import broken_rules
 from nasgen.types import Budget, Task
