@@ -1,4 +1,4 @@
-"""Pretrains both levels from nothing and writes the weights (about 25 minutes on two CPU cores).
+"""Pretrains both levels from nothing and writes the weights (about 20 minutes on two CPU cores).
 
     python experiments/run.py --config=experiments/configs/pretrain.py --workdir=runs/pretrain
 
