@@ -156,16 +156,15 @@ def _methods(folder: Path, stages: dict) -> tuple[dict[str, list[float]], dict[s
 
 
 def _marked(candidates: dict[str, np.ndarray], folder: Path) -> dict[str, Any]:
-    """The candidates followed by the exactly scored ones, the winner among them marked."""
+    """The candidates with a mask of those scored exactly, told by their costs, and the winner."""
     found, best = _found(folder)
-    num, before = len(found["scores"]), len(candidates["params"])
-    return {
-        "params": np.concatenate([candidates["params"], found["params"]]),
-        "macs": np.concatenate([candidates["macs"], found["macs"]]),
-        "fits": np.concatenate([candidates["fits"], np.ones(num, bool)]),
-        "exact": np.arange(before + num) >= before,
-        "winner": before + best,
-    }
+    exact = np.zeros(len(candidates["params"]), bool)
+    places = []
+    for params, macs in zip(found["params"], found["macs"], strict=True):
+        same = (candidates["params"] == params) & (candidates["macs"] == macs)
+        places.append(int(np.flatnonzero(same & ~exact)[0]))
+        exact[places[-1]] = True
+    return {**candidates, "exact": exact, "winner": places[best]}
 
 
 def finish(workdir: Workdir, request: Request, stage_names: list[str]) -> None:
