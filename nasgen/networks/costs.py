@@ -17,7 +17,8 @@ from jax.tree_util import Partial
 from jaxtyping import Int
 
 from nasgen.networks.ops import out_size
-from nasgen.networks.plan import EXPANSIONS, Layer, Plan, Step, weight_shapes
+from nasgen.networks.plan import Layer, Plan, Step, weight_shapes
+from nasgen.networks.plans.open import EXPANSIONS
 from nasgen.spaces import graphs
 from nasgen.types import ABSENT, MAX_NODES, Architecture, CellBatch, Costs, Op, Task
 

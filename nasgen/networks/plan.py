@@ -1,21 +1,25 @@
-"""An architecture as a straight-line program of layers: the one description of every network.
+"""A network as a straight-line program of layers: the one description of every network.
 
 A plan lists steps in execution order. Step `i` sums the values it names, applies its layer and
 yields value `i + 1`; value 0 is the network's input. The Linen module, the exact costs, the
 zero-cost proxies' compiled programs and the exported source all read the same plan, so they
-cannot disagree. The rules are those of Xiang et al. (ICML 2024); see each function.
+cannot disagree. `plans` writes it for the architectures of each space.
 """
 
 from typing import NamedTuple
 
 from nasgen.networks.ops import out_size
-from nasgen.types import Architecture, Cell, Op, Task
 
 
 class Layer(NamedTuple):
-    """One layer: optional ReLU, a linear map, optional batch norm. Hashable: it is a signature.
+    """One layer: optional ReLU, a linear map or pooling, optional batch norm. Hashable: it is a
+    signature.
 
-    kind: `conv`, `depthwise`, `avg_pool`, `linear` (after a global average pool) or `identity`.
+    kind: with a kernel, `conv`, `depthwise` or `linear` (after a global average pool); pooling,
+        `avg_pool` or `max_pool` (kernel 2: each window starts at its own pixel); without
+        arithmetic, `identity`, `zero` (nothing flows through), `slice` (the first `out_channels`
+        channels), `place` (its channels from number `offset` on among `out_channels`, the others
+        zero; a sum of such is a concatenation), `shift` (one pixel up and left, zeros enter).
     norm: `affine`, `plain` (no scale and shift) or `none`.
     """
 
@@ -28,6 +32,7 @@ class Layer(NamedTuple):
     relu: bool = False
     bias: bool = False
     norm: str = "none"
+    offset: int = 0
 
     @property
     def has_kernel(self) -> bool:
@@ -46,36 +51,25 @@ class Step(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """All steps; the last one yields the logits."""
+    """All steps; the last one yields the logits.
+
+    blocks: the values that cells (and other blocks) yield, in order, the stem's first.
+    features: the value whose average over pixels the classifier reads.
+    """
 
     steps: tuple[Step, ...]
     input_shape: tuple[int, int, int]
     num_classes: int
+    blocks: tuple[int, ...]
+
+    @property
+    def features(self) -> int:
+        return self.steps[-1].inputs[0]
 
 
-def make_plan(architecture: Architecture, ops: tuple[Op, ...], task: Task) -> Plan:
-    """The network of `architecture` for `task`; `ops` is the vocabulary of its cells' space."""
-    height, width, channels = task.input_shape
-    builder = _Builder([], {0: (height, width)})
-    stages, final_width = architecture.macro
-    width0 = stages[0].channels
-    stem = Layer("conv", channels, width0, 3, task.stem_stride, norm="affine")
-    value, channels = builder.add("stem", stem, (0,)), width0
-    for s, (stage, cell) in enumerate(zip(stages, architecture.cells, strict=True)):
-        for repeat in range(stage.repeats):
-            stride = stage.stride if repeat == 0 else 1
-            name = f"stage{s}_cell{repeat}"
-            value = _add_cell(builder, name, cell, ops, value, channels, stage.channels, stride)
-            channels = stage.channels
-    value = builder.add("head_norm", Layer("identity", channels, channels, norm="affine"), (value,))
-    last = Layer("conv", channels, final_width, relu=True, norm="affine")
-    value = builder.add("head_conv", last, (value,))
-    classifier = Layer("linear", final_width, task.num_classes, bias=True)
-    builder.add("classifier", classifier, (value,))
-    return Plan(tuple(builder.steps), task.input_shape, task.num_classes)
+class Builder(NamedTuple):
+    """A plan in the making: the steps so far, and the size in pixels of every value."""
 
-
-class _Builder(NamedTuple):
     steps: list[Step]
     sizes: dict[int, tuple[int, int]]
 
@@ -89,71 +83,9 @@ class _Builder(NamedTuple):
         return len(self.steps)
 
 
-def _add_cell(
-    builder: _Builder,
-    name: str,
-    cell: Cell,
-    ops: tuple[Op, ...],
-    value: int,
-    in_channels: int,
-    channels: int,
-    stride: int,
-) -> int:
-    """One cell. If stride or width change, the input is projected (ReLU, 1x1, BN) for whoever sums
-    it; an op whose only parent is the input takes the raw input and makes the change itself."""
-    raw, output = value, len(cell.ops) + 1
-    changes = stride != 1 or in_channels != channels
-    if changes:
-        projection = Layer("conv", in_channels, channels, stride=stride, relu=True, norm="affine")
-        value = builder.add(f"{name}_proj", projection, (raw,))
-    values = {0: value}
-    for node, op_index in enumerate(cell.ops, start=1):
-        parents = [parent for parent, child in cell.edges if child == node]
-        if changes and parents == [0]:
-            chain, inputs = op_layers(ops[op_index], in_channels, channels, stride), (raw,)
-        else:
-            chain = op_layers(ops[op_index], channels, channels, 1)
-            inputs = tuple(values[parent] for parent in parents)
-        for suffix, layer in chain:
-            inputs = (builder.add(f"{name}_node{node}_{suffix}", layer, inputs),)
-        values[node] = inputs[0]
-    parents = tuple(values[parent] for parent, child in cell.edges if child == output)
-    if len(parents) == 1:
-        return parents[0]
-    return builder.add(f"{name}_sum", Layer("identity", channels, channels), parents)
-
-
-def op_layers(op: Op, in_channels: int, channels: int, stride: int) -> list[tuple[str, Layer]]:
-    """The layers of one op, named: the paper's definitions, in the order they run."""
-    kernel = op.kernel
-    norm = dict(norm="affine")
-    if op.kind == "avg_pool":
-        pool = Layer("avg_pool", in_channels, in_channels, kernel, stride, norm="plain")
-        match = Layer("conv", in_channels, channels, relu=True, bias=True, norm="affine")
-        return [("pool", pool)] + ([("match", match)] if in_channels != channels else [])
-    if op.kind == "conv":
-        conv = Layer("conv", in_channels, channels, kernel, stride, relu=True, **norm)
-        return [("conv", conv)]
-    if op.kind in ("sep_conv", "dil_conv"):
-        dilation = 2 if op.kind == "dil_conv" else 1
-        depth = Layer("depthwise", in_channels, in_channels, kernel, stride, dilation, relu=True)
-        return [("depthwise", depth), ("pointwise", Layer("conv", in_channels, channels, **norm))]
-    inner = inner_width(op.kind, in_channels)
-    return [
-        ("expand", Layer("conv", in_channels, inner, relu=True, **norm)),
-        ("depthwise", Layer("depthwise", inner, inner, kernel, stride, relu=True, **norm)),
-        ("project", Layer("conv", inner, channels, relu=True, **norm)),
-    ]
-
-
-EXPANSIONS = {"mbconv_2": 2, "mbconv_3": 3, "mbconv_6": 6, "bconv_05": 0.5, "bconv_025": 0.25}
-
-
-def inner_width(kind: str, in_channels: int) -> int:
-    """Channels inside an inverted bottleneck (mbconv) or a bottleneck (bconv)."""
-    if kind not in EXPANSIONS:
-        raise ValueError(f"`kind` must be an op of the open space; got {kind!r}.")
-    return int(in_channels * EXPANSIONS[kind])
+def builder(input_shape: tuple[int, int, int]) -> Builder:
+    """An empty plan: only the network's input, value 0."""
+    return Builder([], {0: input_shape[:2]})
 
 
 def weight_shapes(layer: Layer) -> dict[str, tuple[int, ...]]:

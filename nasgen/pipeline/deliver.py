@@ -20,7 +20,8 @@ from nasgen.export import export_network
 from nasgen.keys import children, generator
 from nasgen.networks.costs import count
 from nasgen.networks.network import Network, init_network
-from nasgen.networks.plan import Plan, make_plan
+from nasgen.networks.plan import Plan
+from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.config import flat
 from nasgen.pipeline.request import Request
 from nasgen.pipeline.stages import read_stage

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from nasgen.compile_clock import CLOCK
 from nasgen.keys import children, generator
 from nasgen.networks import costs
-from nasgen.networks.plan import make_plan
+from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import deliver
 from nasgen.pipeline.config import UserError
 from nasgen.pipeline.generators import kept_cells, search_generators

@@ -19,7 +19,7 @@ from nasgen.models.macro_rules import CostBounds
 from nasgen.models.surrogate import predict, refine
 from nasgen.networks import costs
 from nasgen.networks.features import features
-from nasgen.networks.plan import make_plan
+from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.chunks import chunked, decode_all, encode_all
 from nasgen.pretrained.bundle import Bundle
 from nasgen.search.generate import Generators

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Key
 from nasgen.data.natural import natural_batch
 from nasgen.keys import children
 from nasgen.networks.costs import count_many
-from nasgen.networks.plan import make_plan
+from nasgen.networks.plans.open import make_plan
 from nasgen.proxies import PROXIES
 from nasgen.proxies.engine import score
 from nasgen.spaces import Space

@@ -29,7 +29,7 @@ from nasgen.models.macro_language import (
 from nasgen.models.surrogate import Surrogate, fit_surrogate, predict
 from nasgen.networks.costs import count_many
 from nasgen.networks.features import NAMES, features
-from nasgen.networks.plan import make_plan
+from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.pretrain_cells import load_cells, load_metric
 from nasgen.pipeline.pretrain_fit import fit_model, load_params
 from nasgen.proxies import PROXIES

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from nasgen.networks import costs
-from nasgen.networks.plan import make_plan
+from nasgen.networks.plans.open import make_plan
 from nasgen.report.card import (
     METHODS,
     accuracy,

@@ -15,7 +15,8 @@ from safetensors.numpy import load_file
 
 from nasgen import export
 from nasgen.networks.network import Network, init_network
-from nasgen.networks.plan import Plan, make_plan
+from nasgen.networks.plan import Plan
+from nasgen.networks.plans.open import make_plan
 from nasgen.spaces import graphs, macro
 from nasgen.spaces.formats import architecture_from_json
 from nasgen.spaces.open import OPS, SPACE

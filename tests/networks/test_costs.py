@@ -13,7 +13,8 @@ from nasgen.models import macro as macro_model
 from nasgen.models import macro_language, macro_rules
 from nasgen.networks import costs
 from nasgen.networks.network import Network, draw_weights, linear_part
-from nasgen.networks.plan import Plan, Step, make_plan, weight_shapes
+from nasgen.networks.plan import Plan, Step, weight_shapes
+from nasgen.networks.plans.open import make_plan
 from nasgen.spaces import SPACES, formats, graphs, macro
 from nasgen.types import Architecture, Cell, Costs, MacroArchitecture, Op, Stage, Task
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from nasgen.networks import walks
-from nasgen.networks.plan import Plan, make_plan
+from nasgen.networks.plan import Plan
+from nasgen.networks.plans.open import make_plan
 from nasgen.networks.programs import PROGRAMS
 from nasgen.spaces import SPACES, formats
 from nasgen.types import Task

@@ -7,7 +7,8 @@ import pytest
 
 from nasgen.networks import network as networks
 from nasgen.networks.network import Network
-from nasgen.networks.plan import Layer, make_plan, op_layers
+from nasgen.networks.plan import Layer
+from nasgen.networks.plans.open import make_plan, op_layers
 from nasgen.spaces import SPACES
 from nasgen.types import Architecture, Cell, MacroArchitecture, Op, Stage, Task
 

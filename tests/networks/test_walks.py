@@ -9,7 +9,8 @@ import pytest
 
 from nasgen.networks import ops, walks
 from nasgen.networks.network import Network, linear_part
-from nasgen.networks.plan import Plan, make_plan
+from nasgen.networks.plan import Plan
+from nasgen.networks.plans.open import make_plan
 from nasgen.networks.programs import PROGRAMS, Programs, Signature, bucket
 from nasgen.spaces import SPACES
 from nasgen.types import Architecture, Cell, MacroArchitecture, Op, Stage, Task

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nasgen.compile_clock import CLOCK
-from nasgen.networks.plan import make_plan
+from nasgen.networks.plans.open import make_plan
 from nasgen.networks.programs import PROGRAMS
 from nasgen.proxies import PROXIES, Proxy
 from nasgen.proxies.engine import run_passes, score

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nasgen.networks import costs
-from nasgen.networks.plan import make_plan
+from nasgen.networks.plans.open import make_plan
 from nasgen.report import write_report
 from nasgen.spaces import graphs
 from nasgen.spaces.open import OPS, SPACE
