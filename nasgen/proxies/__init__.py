@@ -9,9 +9,9 @@ PROXIES: dict[str, Proxy] = {
     "layers": Proxy((), counts.layers),
     "snip": Proxy(("gradients",), snip.snip),
     "snip_snr": Proxy(("gradients",), snip.snip_snr),
-    "nwot": Proxy(("codes",), nwot.nwot),
+    "nwot": Proxy(("agreements",), nwot.nwot),
     "synflow": Proxy(("synflow",), synflow.synflow),
-    "t_cet": Proxy(("gradients", "codes"), t_cet.t_cet),
+    "t_cet": Proxy(("gradients", "agreements"), t_cet.t_cet),
 }
 
 __all__ = ["PROXIES", "Passes", "Proxy"]

@@ -11,12 +11,11 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from nasgen.keys import generator
-from nasgen.networks import walks
-from nasgen.networks.costs import count
+from nasgen.keys import children, generator
+from nasgen.networks.padding import draw_weights
 from nasgen.networks.plan import Plan
-from nasgen.networks.programs import PROGRAMS
-from nasgen.proxies.proxy import PASSES, Passes, Proxy
+from nasgen.proxies.passes import PASSES, compile_for, draw, run_passes
+from nasgen.proxies.proxy import Ensemble, Passes, Proxy
 
 
 class Scores(NamedTuple):
@@ -29,87 +28,81 @@ class Scores(NamedTuple):
 
 def score(
     plans: Sequence[Plan],
-    proxies: Mapping[str, Proxy],
+    proxies: Mapping[str, Proxy | Ensemble],
     key: Key[Array, ""],
     images: Float[np.ndarray, "batch height width channels"],
     labels: Int[np.ndarray, " batch"],
     *,
+    double: bool = False,
     on_scored: Callable[[int], None] = lambda done: None,
 ) -> Scores:
     """Scores every plan on one batch. All networks draw their weights from the same key, so a score
-    does not depend on its neighbours. `on_scored` is told how many are done.
+    does not depend on its neighbours (an ensemble's does, by definition; its parts must be among
+    `proxies`). `on_scored` is told how many are done. double: passes in float64, exact to rounding
+    and several times slower.
 
-    Raises ValueError for an empty `proxies`, an unknown pass, or images of another shape.
+    Raises ValueError for an empty `proxies`, an unknown pass or part, or images of another shape.
     """
-    needs = _needs(proxies)
+    single = {name: proxy for name, proxy in proxies.items() if isinstance(proxy, Proxy)}
+    needs = _needs(proxies, single)
     for plan in plans:
         if tuple(images.shape[1:]) != plan.input_shape:
             raise ValueError(
                 f"`images` must have the plans' input shape {plan.input_shape}; "
                 f"got {tuple(images.shape[1:])}."
             )
-    walks.compile_for(plans, needs, images.shape[0])
-    values = {name: np.empty(len(plans)) for name in proxies}
+    dtype = np.float64 if double else np.float32
+    keys = children(key, "weights", "draws")
+    values = {name: np.full(len(plans), np.nan) for name in proxies}
     reasons: dict[tuple[str, int], str] = {}
-    for index, plan in enumerate(plans):
-        passes = run_passes(plan, walks.draw_weights(generator(key), plan), images, labels, needs)
-        for name, proxy in proxies.items():
-            value = proxy.function(passes)
-            values[name][index] = value
-            if not np.isfinite(value):
-                reasons[name, index] = _reason(passes, value)
-        on_scored(index + 1)
+    with jax.enable_x64(double):
+        compile_for(plans, needs, len(images), dtype=dtype)
+        for index, plan in enumerate(plans):
+            weights = draw_weights(generator(key), plan)
+            draws = draw(generator(keys["draws"]), plan, len(images), needs)
+            passes = run_passes(plan, weights, images, labels, needs, draws, dtype=dtype)
+            for name, proxy in single.items():
+                values[name][index] = value = proxy.function(passes)
+                if not np.isfinite(value):
+                    reasons[name, index] = _reason(passes, value)
+            on_scored(index + 1)
+    _combine(proxies, values, reasons)
     return Scores(values, reasons)
+
+
+def _needs(proxies: Mapping[str, Proxy | Ensemble], single: Mapping[str, Proxy]) -> tuple[str, ...]:
+    if not proxies:
+        raise ValueError("`proxies` must name at least one proxy; got none.")
+    needs = {need for proxy in single.values() for need in proxy.needs}
+    if needs - set(PASSES):
+        raise ValueError(f"a proxy's `needs` must be among {PASSES}; got {sorted(needs)}.")
+    for name, proxy in proxies.items():
+        missing = set(getattr(proxy, "parts", ())) - set(single)
+        if missing:
+            raise ValueError(f"`proxies` must hold {sorted(missing)} too, the parts of {name}.")
+    return tuple(name for name in PASSES if name in needs)
+
+
+def _combine(proxies, values: dict[str, np.ndarray], reasons: dict) -> None:
+    """Fills in the ensembles; a network with a part that is not finite has no rank and no score."""
+    for name, proxy in proxies.items():
+        if not isinstance(proxy, Ensemble):
+            continue
+        parts = np.stack([values[part] for part in proxy.parts])
+        finite = np.isfinite(parts).all(0)
+        if finite.any():
+            values[name][finite] = proxy.combine(parts[:, finite])
+        for index in np.flatnonzero(~finite):
+            bad = [part for part in proxy.parts if not np.isfinite(values[part][index])]
+            reasons[name, int(index)] = f"nan: {', '.join(bad)} not finite"
 
 
 def _reason(passes: Passes, value: float) -> str:
     """What is not finite behind a score that is not."""
-    if passes.gradients is not None and not all(np.isfinite(g).all() for g in passes.gradients):
-        return f"{value}: a gradient is not finite"
+    for name in PASSES:
+        arrays = jax.tree.leaves(getattr(passes, name))
+        if name not in ("synflow", "synflow_snr") and not all(np.isfinite(a).all() for a in arrays):
+            return f"{value}: {name} not finite"
     if passes.synflow is not None and not np.isfinite(passes.synflow).any():
         return f"{value}: no synaptic flow reaches any layer"
     return f"{value}: the passes are finite, the proxy's own formula is not"
-
-
-def _needs(proxies: Mapping[str, Proxy]) -> tuple[str, ...]:
-    if not proxies:
-        raise ValueError("`proxies` must name at least one proxy; got none.")
-    needs = {need for proxy in proxies.values() for need in proxy.needs}
-    if needs - set(PASSES):
-        raise ValueError(f"a proxy's `needs` must be among {PASSES}; got {sorted(needs)}.")
-    return tuple(name for name in PASSES if name in needs)
-
-
-def run_passes(
-    plan: Plan,
-    weights: Sequence[walks.Weights],
-    images: Float[np.ndarray, "batch height width channels"],
-    labels: Int[np.ndarray, " batch"],
-    needs: Sequence[str],
-) -> Passes:
-    """The passes in `needs` over one network with the given weights."""
-    padded = walks.pad_plan(plan, weights)
-    images = walks.pad_images(np.asarray(images, np.float32))
-    with_kernel = [step for step in plan.steps if step.layer.has_kernel]
-    kernels = [w["kernel"] for w in weights if "kernel" in w]
-    gradients = agreements = synflow = None
-    if "gradients" in needs:
-        forward = walks.walk_forward(plan, padded, images, PROGRAMS.run)
-        labels = np.asarray(labels, np.int32)
-        gradients = walks.walk_backward(plan, padded, forward, labels, PROGRAMS.run)
-    if "codes" in needs:
-        agreements = walks.walk_codes(plan, padded, images, PROGRAMS.run)
-    if "synflow" in needs:
-        flows = walks.walk_synflow(plan, padded, PROGRAMS.run)
-        steps = zip(plan.steps, flows, strict=True)
-        synflow = np.array(
-            [-np.inf if flow is None else flow for step, flow in steps if step.layer.has_kernel]
-        )
-    gradients, agreements = jax.device_get((gradients, agreements))
-    if gradients is not None:
-        steps = zip(plan.steps, gradients, strict=True)
-        gradients = [walks.true_gradient(s.layer, g) for s, g in steps if s.layer.has_kernel]
-    if agreements is not None:
-        padding = np.array([walks.padded_units(step) for step in with_kernel], np.float64)
-        agreements = np.stack(agreements).astype(np.float64) - padding[:, None, None]
-    return Passes(count(plan), kernels, gradients, agreements, synflow)
