@@ -14,13 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import SingleDeviceSharding
 
 from nasgen.networks import ops
 
@@ -328,10 +329,12 @@ _PRIMITIVES: dict[str, tuple[Callable, Callable[..., tuple]]] = {
 class Programs:
     """Compiled programs by signature; the oldest is dropped beyond `MAX_PROGRAMS`.
 
+    device: where they run, JAX's default if None.
     num_compiled, seconds_compile: since the start of the process (wall seconds).
     """
 
-    def __init__(self):
+    def __init__(self, device: jax.Device | None = None):
+        self.device = device
         self.num_compiled, self.seconds_compile = 0, 0.0
         self._kept: dict[Signature, Callable] = {}
         self._lock = threading.Lock()
@@ -355,10 +358,10 @@ class Programs:
             return 0
         started = time.perf_counter()
         if len(missing) == 1:
-            made = [_build(missing[0])]
+            made = [_build(missing[0], self.device)]
         else:
             with ThreadPoolExecutor(threads) as pool:
-                made = list(pool.map(_build, missing))
+                made = list(pool.map(partial(_build, device=self.device), missing))
         with self._lock:
             for signature, program in zip(missing, made, strict=True):
                 while len(self._kept) >= MAX_PROGRAMS:
@@ -403,10 +406,19 @@ def result(signature: Signature) -> Any:
         return jax.eval_shape(function, *arguments)
 
 
-def _build(signature: Signature) -> Callable:
+def _build(signature: Signature, device: jax.Device | None) -> Callable:
     function, arguments = _bound(signature)
+    if device is not None:
+        place = SingleDeviceSharding(device)
+        arguments = [jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=place) for a in arguments]
     with jax.enable_x64(signature.dtype == np.float64):
         return jax.jit(function).lower(*arguments).compile()
 
 
 PROGRAMS = Programs()
+
+
+@cache
+def programs_on(device: jax.Device) -> Programs:
+    """The programs of one device of this process: `PROGRAMS` for the default one."""
+    return PROGRAMS if device == jax.local_devices()[0] else Programs(device)

@@ -1,19 +1,25 @@
-"""Scores many different networks without a compile for each.
+"""Scores many different networks without a compile for each, on every device of every process.
 
 Each network is planned, its programs are compiled where they are missing (all at once, several at a
-time), then it is walked once for every pass that the proxies need.
+time), then it is walked once for every pass that the proxies need. Processes take every n-th
+network, devices of a process the next that is left; no score depends on who computed it.
 """
 
+import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jaxtyping import Array, Float, Int, Key
 
-from nasgen.keys import children, generator
+from nasgen.keys import generator
 from nasgen.networks.padding import draw_weights
 from nasgen.networks.plan import Plan
+from nasgen.networks.programs import Programs, programs_on
 from nasgen.proxies.passes import PASSES, compile_for, draw, run_passes
 from nasgen.proxies.proxy import Ensemble, Passes, Proxy
 
@@ -34,12 +40,15 @@ def score(
     labels: Int[np.ndarray, " batch"],
     *,
     double: bool = False,
+    devices: Sequence[jax.Device] | None = None,
     on_scored: Callable[[int], None] = lambda done: None,
 ) -> Scores:
-    """Scores every plan on one batch. All networks draw their weights from the same key, so a score
-    does not depend on its neighbours (an ensemble's does, by definition; its parts must be among
-    `proxies`). `on_scored` is told how many are done. double: passes in float64, exact to rounding
-    and several times slower.
+    """Scores every plan on one batch; every process passes the same and gets all scores.
+
+    All networks draw their weights from the same key, so a score does not depend on its neighbours
+    (an ensemble's does, by definition; its parts must be among `proxies`). double: passes in
+    float64, exact to rounding and slower. devices: of this process, by default all. `on_scored` is
+    told how many of this process's are done.
 
     Raises ValueError for an empty `proxies`, an unknown pass or part, or images of another shape.
     """
@@ -52,25 +61,90 @@ def score(
                 f"got {tuple(images.shape[1:])}."
             )
     dtype = np.float64 if double else np.float32
-    keys = children(key, "weights", "draws")
+    noise_key = jax.random.fold_in(key, 1)  # `key` itself draws the weights
+
+    def score_one(plan: Plan, programs: Programs) -> dict[str, tuple[float, str]]:
+        """Value and, where that is not finite, reason, by proxy."""
+        weights = draw_weights(generator(key), plan)
+        draws = draw(generator(noise_key), plan, len(images), needs)
+        options = dict(dtype=dtype, programs=programs)
+        passes = run_passes(plan, weights, images, labels, needs, draws, **options)
+        values = {name: float(proxy.function(passes)) for name, proxy in single.items()}
+        return {n: (v, "" if np.isfinite(v) else _reason(passes, v)) for n, v in values.items()}
+
+    def prepare(programs: Programs, mine: Sequence[Plan]) -> None:
+        compile_for(mine, needs, len(images), dtype=dtype, programs=programs)
+
+    indices = list(range(jax.process_index(), len(plans), jax.process_count()))
+    mine = [plans[index] for index in indices]
+    devices = jax.local_devices() if devices is None else devices
+    found = _over_devices(mine, devices, prepare, score_one, double, on_scored)
+    found = _from_all_processes(dict(zip(indices, found, strict=True)))
     values = {name: np.full(len(plans), np.nan) for name in proxies}
     reasons: dict[tuple[str, int], str] = {}
-    with jax.enable_x64(double):
-        compile_for(plans, needs, len(images), dtype=dtype)
-        for index, plan in enumerate(plans):
-            weights = draw_weights(generator(key), plan)
-            draws = draw(generator(keys["draws"]), plan, len(images), needs)
-            passes = run_passes(plan, weights, images, labels, needs, draws, dtype=dtype)
-            for name, proxy in single.items():
-                values[name][index] = value = proxy.function(passes)
-                if not np.isfinite(value):
-                    reasons[name, index] = _reason(passes, value)
-            on_scored(index + 1)
+    for index, row in sorted(found.items()):
+        for name, (value, reason) in row.items():
+            values[name][index] = value
+            if reason:
+                reasons[name, index] = reason
     _combine(proxies, values, reasons)
     return Scores(values, reasons)
 
 
-def _needs(proxies: Mapping[str, Proxy | Ensemble], single: Mapping[str, Proxy]) -> tuple[str, ...]:
+def _over_devices(
+    plans: Sequence[Plan],
+    devices: Sequence[jax.Device],
+    prepare: Callable[[Programs, Sequence[Plan]], None],
+    score_one: Callable[[Plan, Programs], Any],
+    double: bool,
+    on_scored: Callable[[int], None],
+) -> list[Any]:
+    """`score_one` of every plan, one thread a device; each takes the next plan that is left."""
+    found: list[Any] = [None] * len(plans)
+    left, lock = iter(range(len(plans))), threading.Lock()
+    done = 0
+
+    def work(device: jax.Device) -> None:
+        nonlocal done
+        programs = programs_on(device)
+        with jax.enable_x64(double):
+            prepare(programs, plans)
+            while True:
+                with lock:
+                    index = next(left, None)
+                if index is None:
+                    return
+                found[index] = score_one(plans[index], programs)
+                with lock:
+                    done += 1
+                    on_scored(done)
+
+    if len(devices) == 1:
+        work(devices[0])
+    else:
+        with ThreadPoolExecutor(len(devices)) as pool:
+            list(pool.map(work, devices))
+    return found
+
+
+def _from_all_processes(mine: dict[int, Any]) -> dict[int, Any]:
+    """The union of every process's entries (JSON values)."""
+    if jax.process_count() == 1:
+        return mine
+    text = np.frombuffer(json.dumps(mine).encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array([len(text)]))
+    padded = np.zeros(sizes.max(), np.uint8)
+    padded[: len(text)] = text
+    rows = multihost_utils.process_allgather(padded)
+    found = {}
+    for row, size in zip(rows, sizes.ravel(), strict=True):
+        found |= {int(index): value for index, value in json.loads(bytes(row[:size])).items()}
+    return found
+
+
+def _needs(
+    proxies: Mapping[str, Proxy | Ensemble], single: Mapping[str, Proxy]
+) -> tuple[str, ...]:
     if not proxies:
         raise ValueError("`proxies` must name at least one proxy; got none.")
     needs = {need for proxy in single.values() for need in proxy.needs}

@@ -17,7 +17,7 @@ from nasgen.networks import flows, padding, walks
 from nasgen.networks.costs import count
 from nasgen.networks.padding import Weights, crop, true_gradient
 from nasgen.networks.plan import Plan
-from nasgen.networks.programs import PROGRAMS, Signature, bucket
+from nasgen.networks.programs import PROGRAMS, Programs, Signature, bucket
 from nasgen.proxies.proxy import Blocks, Passes, Zen
 
 ZEN_STEP, ZEN_MOMENTUM = 0.01, 0.1
@@ -276,7 +276,7 @@ def _finish_jacobian(plan: Plan, g) -> np.ndarray:
     logits' sum over the batch is constant then, whatever the images."""
     last = plan.steps[-1]
     centred = not last.layer.relu and plan.steps[plan.features - 1].layer.norm != "none"
-    return (0 * g if centred else g)[..., : plan.input_shape[2]].reshape(len(g), -1)
+    return (np.zeros_like(g) if centred else g)[..., : plan.input_shape[2]].reshape(len(g), -1)
 
 
 _FINISH: dict[str, Callable[[Plan, Any], Any]] = {
@@ -334,15 +334,16 @@ def run_passes(
     draws: Draws | None = None,
     *,
     dtype=np.float32,
+    programs: Programs = PROGRAMS,
 ) -> Passes:
     """The passes in `needs` (of `PASSES`) over one network with the given weights, at true widths.
 
     draws: for `zen` and `blocks`, by `draw`. dtype: float32, or float64 for passes exact to
-    rounding; then call inside `jax.enable_x64(True)`.
+    rounding; then call inside `jax.enable_x64(True)`. programs: of the device to run on.
     """
     draws = draw(np.random.default_rng(0), plan, len(images), needs) if draws is None else draws
     padded = padding.pad_plan(plan, weights, dtype=dtype)
-    walked = _walk(plan, padded, images, labels, _padded(plan, draws, dtype), needs, PROGRAMS.run)
+    walked = _walk(plan, padded, images, labels, _padded(plan, draws, dtype), needs, programs.run)
     return finish(plan, weights, labels, jax.device_get(walked))
 
 
@@ -384,7 +385,12 @@ def signatures(
 
 
 def compile_for(
-    plans: Sequence[Plan], needs: Sequence[str], batch: int, *, dtype=np.float32
+    plans: Sequence[Plan],
+    needs: Sequence[str],
+    batch: int,
+    *,
+    dtype=np.float32,
+    programs: Programs = PROGRAMS,
 ) -> int:
     """Compiles every program that the passes over these plans need; returns how many were new."""
-    return PROGRAMS.compile(s for p in plans for s in signatures(p, needs, batch, dtype=dtype))
+    return programs.compile(s for p in plans for s in signatures(p, needs, batch, dtype=dtype))
