@@ -69,6 +69,6 @@ def score_conditions(
         keys["images"], skeleton.batch, task.input_shape, task.num_classes
     )
     plans = [make_plan(in_skeleton(cell, skeleton), space.ops, task) for cell in cells]
-    proxies = {name: PROXIES[name] for name in ("snip_snr", "nwot")}
+    proxies = {name: PROXIES[name] for name in ("snip_snr", "nwot_outputs")}
     scores = score(plans, proxies, keys["weights"], images, labels, on_scored=on_scored)
-    return np.stack([np.log(scores.values["snip_snr"]), scores.values["nwot"]], 1)
+    return np.stack([np.log(scores.values["snip_snr"]), scores.values["nwot_outputs"]], 1)

@@ -10,7 +10,7 @@ from nasgen import data, pretrained
 from nasgen.data.task import Dataset
 from nasgen.networks import costs
 from nasgen.pipeline.config import UserError, nearest
-from nasgen.proxies import PROXIES
+from nasgen.proxies import PROXIES, Proxy
 from nasgen.spaces import SPACES, Space
 from nasgen.spaces.macro import MAX_STAGES, max_downsamples
 from nasgen.types import (
@@ -39,10 +39,11 @@ class Request(NamedTuple):
 def load_request(config: ConfigDict) -> Request:
     """Data, budget and weights of a config. Raises UserError where they cannot be used; whatever
     can be said without the learned models is said before they are imported, which takes seconds."""
-    if config.design.fitness not in PROXIES:
+    singles = sorted(name for name, proxy in PROXIES.items() if isinstance(proxy, Proxy))
+    if config.design.fitness not in singles:  # an ensemble's score depends on its pool
         raise UserError(
-            f"`config.design.fitness` must be one of {sorted(PROXIES)}; "
-            f"got {config.design.fitness!r}{nearest(config.design.fitness, PROXIES)}"
+            f"`config.design.fitness` must be one of {singles}; "
+            f"got {config.design.fitness!r}{nearest(config.design.fitness, singles)}"
         )
     if config.train.batch_size % jax.device_count():
         raise UserError(

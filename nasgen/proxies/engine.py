@@ -142,9 +142,7 @@ def _from_all_processes(mine: dict[int, Any]) -> dict[int, Any]:
     return found
 
 
-def _needs(
-    proxies: Mapping[str, Proxy | Ensemble], single: Mapping[str, Proxy]
-) -> tuple[str, ...]:
+def _needs(proxies: Mapping[str, Proxy | Ensemble], single: Mapping[str, Proxy]) -> tuple[str, ...]:
     if not proxies:
         raise ValueError("`proxies` must name at least one proxy; got none.")
     needs = {need for proxy in single.values() for need in proxy.needs}
