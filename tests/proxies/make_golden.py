@@ -2,20 +2,15 @@
 
     python -m tests.proxies.make_golden
 
-(in the repository's root; about a minute). Of nasgen it reads only the plans, as descriptions of
-networks. The networks run through the interpreter below in complex128: a derivative is the
-imaginary part after a step of 1e-30 i (the complex step, exact to rounding; ReLU and max pooling
-decide on the real part), the Hessian times the gradient a central difference of such gradients.
-Scores follow from the passes by their definitions. Random numbers are stored, not drawn again.
-What is zero in theory (below 1e-13 of rounding) is stored as zero.
+(in the repository's root; half a minute). The networks run and are differentiated by
+`numpy_networks`, which shares no code with nasgen; the Hessian times the gradient is a central
+difference of such gradients; `numpy_scores` has the proxies' definitions. Random numbers are
+stored, not drawn again. What is zero in theory, rounding below 1e-13, is stored as zero.
 """
 
 import json
 import math
-from collections.abc import Callable
-from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -23,15 +18,26 @@ from nasgen.networks.plan import Layer, Plan, builder
 from nasgen.networks.plans.open import make_plan
 from nasgen.spaces import SPACES
 from nasgen.types import Architecture, Cell, MacroArchitecture, Op, Stage, Task
+from tests.proxies.numpy_networks import (
+    STEP,
+    Trace,
+    by_kernels,
+    by_value,
+    cross_entropy,
+    logits,
+    run,
+)
+from tests.proxies.numpy_scores import log, log_ranks, make_scores, signal_to_noise
 
 FILE = Path(__file__).with_name("golden.npz")
-STEP, EPSILON, CHUNK = 1e-30, 1e-5, 128
 CLASSES, LABELS = 3, np.array([0, 1, 2, 0, 1, 2, 0, 1])
 
-# ---- three networks: the paper's space; residual blocks and pools; every other kind of layer ------
+
+# ---- three networks ------------------------------------------------------------------------------
 
 
 def open_plan() -> Plan:
+    """In the paper's space. What its last batch norm centres makes some scores degenerate."""
     ops = SPACES["open"].ops
     code = lambda kind, kernel: ops.index(Op(kind, kernel))  # noqa: E731
     first = Cell(
@@ -111,154 +117,6 @@ def mixed_plan() -> Plan:
 
 PLANS = (open_plan, residual_plan, mixed_plan)
 
-# ---- the interpreter: arrays [population, batch, height, width, channels] ------------------------
-
-
-class Trace(NamedTuple):
-    """values: of the plan. inputs: what each step sums. outputs: its linear map before the norm."""
-
-    values: list[np.ndarray]
-    inputs: list[np.ndarray]
-    outputs: list[np.ndarray]
-
-
-def run(plan: Plan, weights, values, *, norm="batch", scales=None, last=None) -> Trace:
-    """Continues from the values at hand to value `last`. norm: by `batch` statistics, `fresh`
-    running ones, or `none`. scales: factors on some steps' outputs, by step."""
-    trace = Trace(list(values), [], [])
-    for index in range(len(values) - 1, len(plan.steps) if last is None else last):
-        step = plan.steps[index]
-        x = sum(trace.values[i] for i in step.inputs)
-        trace.inputs.append(x)
-        x = np.where(x.real > 0, x, 0) if step.layer.relu else x
-        y = linear_map(step.layer, weights[index], x, step.out_size)
-        y = y * scales[index] if scales and index in scales else y
-        trace.outputs.append(y)
-        if step.layer.norm != "none" and norm == "batch":
-            mean = y.mean((1, 2, 3), keepdims=True)
-            variance = ((y - mean) ** 2).mean((1, 2, 3), keepdims=True)
-            y = (y - mean) / np.sqrt(variance + EPSILON)
-        elif step.layer.norm != "none" and norm == "fresh":
-            y = y / math.sqrt(1 + EPSILON)
-        trace.values.append(y)
-    return trace
-
-
-def linear_map(layer: Layer, w: dict, x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    bias = w.get("bias", 0)
-    if layer.kind == "linear":
-        x = x.mean((2, 3), keepdims=True)
-        return dense(x, w["kernel"]) + bias
-    if layer.kind == "conv":
-        return (
-            sum(dense(v, w["kernel"][..., i, j, :, :]) for v, i, j in shifts(layer, x, size)) + bias
-        )
-    if layer.kind == "depthwise":
-        kernel = w["kernel"]
-        kernel = kernel.reshape(-1, *kernel.shape[-3:])[:, None, None, None]
-        return sum(v * kernel[..., i, j, :] for v, i, j in shifts(layer, x, size)) + bias
-    if layer.kind == "avg_pool":
-        total = sum(v for v, _, _ in shifts(layer, x, size))
-        return total / sum(v for v, _, _ in shifts(layer, np.ones((1, 1, *x.shape[2:4], 1)), size))
-    if layer.kind == "max_pool":
-        best, *others = [v for v, _, _ in shifts(layer, x, size, fill=-np.inf)]
-        for other in others:
-            best = np.where(other.real > best.real, other, best)
-        return best
-    if layer.kind == "zero":
-        return np.zeros((*x.shape[:2], *size, layer.out_channels))
-    if layer.kind == "slice":
-        return x[..., : layer.out_channels]
-    if layer.kind == "place":
-        y = np.zeros((*x.shape[:-1], layer.out_channels), x.dtype)
-        y[..., layer.offset : layer.offset + layer.in_channels] = x
-        return y
-    if layer.kind == "shift":
-        y = np.zeros_like(x)
-        y[:, :, :-1, :-1] = x[:, :, 1:, 1:]
-        return y
-    assert layer.kind == "identity", layer
-    return x
-
-
-def shifts(layer: Layer, x: np.ndarray, size: tuple[int, int], fill=0.0):
-    """For each kernel offset the input under it, at every output pixel; outside it is `fill`."""
-    before = 0 if layer.kernel == 2 else layer.dilation * (layer.kernel - 1) // 2
-    reach = layer.dilation * (layer.kernel - 1)
-    need = [(n - 1) * layer.stride + 1 + reach for n in size]
-    after = [max(n - before - m, 0) for n, m in zip(need, x.shape[2:4], strict=True)]
-    pads = ((0, 0), (0, 0), (before, after[0]), (before, after[1]), (0, 0))
-    x = np.pad(x, pads, constant_values=fill)
-    for i, j in product(range(layer.kernel), repeat=2):
-        rows, columns = (
-            slice(layer.dilation * k, layer.dilation * k + (n - 1) * layer.stride + 1, layer.stride)
-            for k, n in zip((i, j), size, strict=True)
-        )
-        yield x[:, :, rows, columns], i, j
-
-
-def dense(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Channels times `[in, out]` or, a kernel for each of the population, `[population, in, out]`."""
-    flat = x.reshape(len(x), -1, x.shape[-1]) @ kernel
-    return flat.reshape(len(flat), *x.shape[1:-1], kernel.shape[-1])
-
-
-# ---- derivatives ---------------------------------------------------------------------------------
-
-
-def by_kernels(plan: Plan, weights, x, function, *, norm="batch") -> list[np.ndarray]:
-    """Derivatives `[..., *kernel]` of `function(logits [population, batch, classes])`."""
-    base = run(plan, weights, [x], norm=norm).values
-    found = []
-    for index, step in enumerate(plan.steps):
-        if not step.layer.has_kernel:
-            continue
-        kernel = weights[index]["kernel"]
-        columns = []
-        for numbers in chunks(kernel.size):
-            kernels = np.tile(kernel.ravel().astype(complex), (len(numbers), 1))
-            kernels[np.arange(len(numbers)), numbers] += 1j * STEP
-            moved = dict(weights[index], kernel=kernels.reshape(-1, *kernel.shape))
-            changed = [*weights[:index], moved, *weights[index + 1 :]]
-            value = function(logits(run(plan, changed, base[: index + 1], norm=norm)))
-            columns.append(np.broadcast_to(value, (len(numbers), *value.shape[1:])))
-        derivative = np.concatenate(columns)
-        derivative = np.moveaxis(derivative.imag / STEP, 0, -1)
-        found.append(derivative.reshape(*derivative.shape[:-1], *kernel.shape))
-    return found
-
-
-def chunks(size: int) -> list[np.ndarray]:
-    return np.array_split(np.arange(size), max(1, -(-size // CHUNK)))
-
-
-def logits(trace: Trace) -> np.ndarray:
-    return trace.values[-1][:, :, 0, 0]
-
-
-def cross_entropy(labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """The mean over the batch, of each of a population."""
-
-    def loss(z: np.ndarray) -> np.ndarray:
-        z = z - z.real.max(-1, keepdims=True)
-        logs = z - np.log(np.exp(z).sum(-1, keepdims=True))
-        return -logs[:, np.arange(len(labels)), labels].mean(1)
-
-    return loss
-
-
-def by_value(plan: Plan, weights, values: list, function, last: int) -> np.ndarray:
-    """Derivative of `function(value last)` by the last of `values`, in its shape without the
-    population's axis."""
-    value, columns = values[-1], []
-    for numbers in chunks(value[0].size):
-        moved = np.tile(value.ravel().astype(complex), (len(numbers), 1))
-        moved[np.arange(len(numbers)), numbers] += 1j * STEP
-        moved = moved.reshape(-1, *value.shape[1:])
-        trace = run(plan, weights, [*values[:-1], moved], last=last)
-        columns.append(np.broadcast_to(function(trace.values[last]), len(numbers)))
-    return (np.concatenate(columns).imag / STEP).reshape(value.shape[1:])
-
 
 # ---- the passes ----------------------------------------------------------------------------------
 
@@ -270,12 +128,18 @@ def without_noise(arrays: list[np.ndarray]) -> list[np.ndarray]:
     return [np.where(np.abs(a) > 1e-13, a, 0.0) for a in arrays]
 
 
+def assert_decided(values: np.ndarray) -> None:
+    """No rounding can change these signs."""
+    sizes = np.abs(values)
+    assert not ((sizes > 0) & (sizes < 1e-11)).any(), np.sort(sizes[sizes > 0])[:3]
+
+
 def make_passes(plan: Plan, weights, images, labels, draws: dict) -> dict:
     """Every pass, named as in `Passes`, layers as lists."""
     x, half = images[None], len(images) // 2
     with_kernel = [i for i, step in enumerate(plan.steps) if step.layer.has_kernel]
     loss = cross_entropy(labels)
-    gradients = by_kernels(plan, weights, x, loss)
+    gradients = without_noise(by_kernels(plan, weights, x, loss))
     alone = [
         without_noise(by_kernels(plan, weights, x[:, [i]], cross_entropy(labels[[i]])))
         for i in range(len(images))
@@ -286,13 +150,12 @@ def make_passes(plan: Plan, weights, images, labels, draws: dict) -> dict:
     rows = np.concatenate([g.reshape(len(images), -1) for g in per_example], 1)
     fresh = run(plan, weights, [x], norm="fresh")
     relus = [i for i, step in enumerate(plan.steps) if step.layer.relu]
-    for i in relus:
-        without_noise([trace.inputs[i], fresh.inputs[i]])
+    assert_decided(np.concatenate([t.inputs[i].ravel() for t in (trace, fresh) for i in relus]))
     flows = synaptic_flows(plan, weights)
     return {
         "gradients": gradients,
         "half_gradients": [
-            by_kernels(plan, weights, x[:, rows], cross_entropy(labels[rows]))
+            without_noise(by_kernels(plan, weights, x[:, rows], cross_entropy(labels[rows])))
             for rows in (slice(0, half), slice(half, None))
         ],
         "curvature": curvature(plan, weights, x, loss, gradients),
@@ -363,15 +226,6 @@ def synaptic_flows(plan: Plan, weights) -> list[np.ndarray]:
     return [(k * g).ravel() for k, g in zip(kernels, by, strict=True)]
 
 
-def signal_to_noise(values: np.ndarray) -> float:
-    deviation = values.std(ddof=1) if len(values) > 1 else 0
-    return values.sum() / deviation if deviation > 0 else values.sum()
-
-
-def log(value: float) -> float:
-    return math.log(value) if value > 0 else -math.inf
-
-
 def zen(plan: Plan, draws: dict) -> dict:
     """Two forwards; a running variance starts at 1 and moves a tenth of the way each time."""
     norms = [i for i, step in enumerate(plan.steps) if step.layer.norm != "none"]
@@ -402,93 +256,6 @@ def blocks(plan: Plan, weights, trace: Trace, signs: list[np.ndarray]) -> dict:
         transfers.append(g.T @ signs[i].reshape(-1, channels) / len(g))
     covariances = [np.cov(y.T, bias=True) for y in flat]
     return {"covariances": covariances, "transfers": transfers}
-
-
-# ---- the scores, each from its definition --------------------------------------------------------
-
-
-def make_scores(plan: Plan, weights, labels, found: dict) -> dict[str, float]:
-    kernels = [w["kernel"] for w in weights if "kernel" in w]
-    steps = [step for step in plan.steps if step.layer.has_kernel]
-    rows = list(zip(kernels, found["gradients"], strict=True))
-    saliencies = [np.abs(k * g).ravel() for k, g in rows]
-    ratios = np.array([signal_to_noise(s) for s in saliencies])
-    layers = np.array([log_determinant(k) for k in found["agreements"]])
-    norms = [step.layer.out_channels for step in plan.steps if step.layer.norm == "affine"]
-    arrays = [array for w in weights for array in w.values()]
-    covariances, transfers = found["blocks"].values()
-    entropies = [entropy(c) for c in covariances]
-    return {
-        "params": sum(a.size for a in arrays) + 2 * sum(norms),
-        "macs": sum(k.size * math.prod(s.out_size) for k, s in zip(kernels, steps, strict=True)),
-        "layers": len(kernels),
-        "grad_norm": sum(math.sqrt((g**2).sum()) for g in found["gradients"]),
-        "snip": sum(s.sum() for s in saliencies),
-        "snip_snr": ratios.sum(),
-        "grasp": -sum((k * h).sum() for k, h in zip(kernels, found["curvature"], strict=True)),
-        "fisher": sum(
-            (p**2).mean(0).sum() / 2 * math.prod(k.shape[:-1])
-            for p, k in zip(found["products"], kernels, strict=True)
-        ),
-        "plain": sum((k * g).sum() for k, g in rows),
-        "l2_norm": sum(math.sqrt((k**2).sum()) for k in kernels),
-        "synflow": math.log(sum(math.exp(flow) for flow in found["synflow"])),
-        "jacob_cov": jacob_cov(found["jacobian"]),
-        "epe_nas": sum(abs(likeness(found["jacobian"][labels == c])) for c in range(CLASSES)),
-        "nwot": log_determinant(found["relu_agreements"].sum(0)),
-        "nwot_layers": layers.sum(),
-        "nwot_outputs": log_determinant(found["agreements"].sum(0)),
-        "swap": len({int(p) for words in found["patterns"] for p in words[0]}),
-        "t_cet": (layers * np.log(1 + ratios)).sum(),
-        "t_cet_synflow": (layers * np.log(1 + np.exp(found["synflow_snr"]))).sum(),
-        "zen": math.log(found["zen"]["distances"].mean())
-        + sum(math.log(math.sqrt(v)) for v in found["zen"]["variances"]),
-        "zico": sum(signal_of_halves(*halves) for halves in zip(*found["half_gradients"])),
-        "grad_sign": sum(np.abs(s).sum() for s in found["sign_sums"]),
-        "ntk": np.linalg.cond(found["ntk"]),
-        "az_expressivity": sum(entropies),
-        "az_progressivity": min(b - a for a, b in zip(entropies, entropies[1:])),
-        "az_trainability": sum(trainability(t) for t in transfers) / len(transfers),
-    }
-
-
-def log_determinant(matrix: np.ndarray) -> float:
-    if np.linalg.matrix_rank(matrix) < len(matrix):
-        return 0.0
-    return float(np.linalg.slogdet(matrix)[1])
-
-
-def jacob_cov(rows: np.ndarray) -> float:
-    if not rows.any():
-        return math.nan
-    values = np.linalg.eigvalsh(np.corrcoef(rows))
-    return -sum(math.log(v + 1e-5) + 1 / (v + 1e-5) for v in values)
-
-
-def likeness(rows: np.ndarray) -> float:
-    return float(np.log(np.abs(np.corrcoef(rows)) + 1e-5).sum()) if rows.any() else math.nan
-
-
-def signal_of_halves(first: np.ndarray, second: np.ndarray) -> float:
-    size, deviation = (np.abs(first) + np.abs(second)) / 2, np.abs(first - second) / 2
-    total = sum(m / s for m, s in zip(size.ravel(), deviation.ravel(), strict=True) if s != 0)
-    return math.log(total) if total > 0 else 0.0
-
-
-def entropy(covariance: np.ndarray) -> float:
-    values = np.clip(np.linalg.eigvalsh(covariance), 0, None)
-    return -sum(p * math.log(p + 1e-8) for p in values / values.sum())
-
-
-def trainability(transfer: np.ndarray) -> float:
-    largest = math.sqrt(np.linalg.eigvalsh(transfer.T @ transfer)[-1])
-    return -largest - 1 / (largest + 1e-6) + 2
-
-
-def log_ranks(parts: np.ndarray) -> np.ndarray:
-    """sum of log(rank / pool) over the parts; no two networks are equal in any."""
-    ranks = np.array([[np.sum(part <= value) for value in part] for part in parts])
-    return np.log(ranks / parts.shape[1]).sum(0)
 
 
 # ---- the file ------------------------------------------------------------------------------------
