@@ -46,8 +46,19 @@ def _bench_seeds(config, workdir):
     seeds.run(config, workdir)
 
 
+def _bench_scoring(config, workdir):
+    from nasgen.benchmarks import scoring
+
+    scoring.run(config, workdir)
+
+
 # What `config.pipeline` may name. Each imports its stage only when it runs.
-PIPELINES = {"design": _design, "pretrain": _pretrain, "bench_seeds": _bench_seeds}
+PIPELINES = {
+    "design": _design,
+    "pretrain": _pretrain,
+    "bench_seeds": _bench_seeds,
+    "bench_scoring": _bench_scoring,
+}
 
 
 def main(argv: Sequence[str], *, pipelines: Mapping[str, Pipeline] = PIPELINES) -> int:
