@@ -215,8 +215,14 @@ def _centred(plan: Plan) -> bool:
 def _add_signs(plan: Plan, examples: list) -> list[np.ndarray]:
     if _centred(plan):
         return [np.zeros_like(g) for g in _true(plan, examples[0])]
-    signs = [[np.sign(g) for g in _true(plan, kernels)] for kernels in examples]
+    signs = [_signs(_true(plan, kernels)) for kernels in examples]
     return [np.sum(layer, 0) for layer in zip(*signs, strict=True)]
+
+
+def _signs(gradients: list[np.ndarray]) -> list[np.ndarray]:
+    """Signs, 0 for what is rounding beside the network's largest gradient."""
+    floor = 32 * np.finfo(gradients[0].dtype).eps * max(np.abs(g).max() for g in gradients)
+    return [np.sign(np.where(np.abs(g) > floor, g, 0)) for g in gradients]
 
 
 def _gram(plan: Plan, examples: list) -> np.ndarray:
