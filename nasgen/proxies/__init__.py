@@ -37,6 +37,7 @@ PROXIES: dict[str, Proxy | Ensemble] = {
     "jacob_cov": Proxy(("jacobian",), jacob_cov.jacob_cov),
     "epe_nas": Proxy(("jacobian",), epe_nas.epe_nas),
     "nwot": Proxy(("relu_agreements",), nwot.nwot),
+    "nwot_fresh": Proxy(("fresh_relu_agreements",), nwot.nwot_fresh),
     "nwot_layers": Proxy(("agreements",), nwot.nwot_layers),
     "nwot_outputs": Proxy(("agreements",), nwot.nwot_outputs),
     "swap": Proxy(("patterns",), swap.swap),

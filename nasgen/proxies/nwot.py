@@ -2,9 +2,9 @@
 
 A kernel matrix K = b b' + (1 - b)(1 - b)' counts, for each pair of examples, the units with equal
 sign; log det K is large when no two examples look alike. `nwot`, the original, sums K over the
-inputs of all ReLUs. T-CET's takes K at the output of every convolution and linear layer, one
-determinant a layer (`nwot_layers`); `nwot_outputs` sums those K first. Evaluation mode with fresh
-running statistics throughout.
+inputs of all ReLUs, with batch statistics. The others run in evaluation mode with fresh running
+statistics: `nwot_fresh` at the same places; T-CET's at the output of every convolution and linear
+layer, one determinant a layer (`nwot_layers`); `nwot_outputs` sums those K first.
 """
 
 import numpy as np
@@ -34,6 +34,11 @@ def log_det(matrices: Float[np.ndarray, "*stack n n"]) -> Float[np.ndarray, " *s
 def nwot(passes: Passes) -> float:
     """log det of the sum of K over the inputs of all ReLUs."""
     return float(log_det(passes.relu_agreements.sum(0)))
+
+
+def nwot_fresh(passes: Passes) -> float:
+    """`nwot` in evaluation mode with fresh running statistics."""
+    return float(log_det(passes.fresh_relu_agreements.sum(0)))
 
 
 def nwot_layers(passes: Passes) -> float:

@@ -83,7 +83,7 @@ class _Walks:
             self.images,
             self.run,
             outputs="agreements" in self.needs,
-            relus="relu_agreements" in self.needs,
+            relus="fresh_relu_agreements" in self.needs,
         )
 
     @cached_property
@@ -147,6 +147,11 @@ def _ntk(w: _Walks) -> list:
     return kernels
 
 
+def _training_relus(w: _Walks) -> list:
+    rows = zip(w.plan.steps, w.forward.inputs, strict=True)
+    return [w.run("codes", (), x) for step, x in rows if step.layer.relu]
+
+
 def _patterns(w: _Walks) -> list:
     rows = zip(w.plan.steps, w.forward.inputs, strict=True)
     return [w.run("patterns", (), x) for step, x in rows if step.layer.relu]
@@ -187,7 +192,8 @@ _WALKS: dict[str, Callable[[_Walks], Any]] = {
     "sign_sums": _sign_sums,
     "ntk": _ntk,
     "agreements": lambda w: w.codes.outputs,
-    "relu_agreements": lambda w: w.codes.relus,
+    "relu_agreements": _training_relus,
+    "fresh_relu_agreements": lambda w: w.codes.relus,
     "patterns": _patterns,
     "synflow": lambda w: w.flows,
     "synflow_snr": lambda w: w.flows,
@@ -287,7 +293,9 @@ def _finish_blocks(plan: Plan, blocks: tuple) -> Blocks:
 
 
 def _finish_jacobian(plan: Plan, g) -> np.ndarray:
-    return (np.zeros_like(g) if _centred(plan) else g)[..., : plan.input_shape[2]].reshape(len(g), -1)
+    return (np.zeros_like(g) if _centred(plan) else g)[..., : plan.input_shape[2]].reshape(
+        len(g), -1
+    )
 
 
 _FINISH: dict[str, Callable[[Plan, Any], Any]] = {
@@ -300,6 +308,7 @@ _FINISH: dict[str, Callable[[Plan, Any], Any]] = {
     "ntk": _gram,
     "agreements": _output_agreements,
     "relu_agreements": _relu_agreements,
+    "fresh_relu_agreements": _relu_agreements,
     "patterns": _finish_patterns,
     "zen": _finish_zen,
     "blocks": _finish_blocks,

@@ -80,6 +80,7 @@ def _network(plan: Plan, arrays: dict, labels: np.ndarray, scores: dict) -> Gold
         ntk=double("ntk"),
         agreements=double("agreements"),
         relu_agreements=double("relu_agreements"),
+        fresh_relu_agreements=double("fresh_relu_agreements"),
         patterns=_cut(arrays["patterns"].astype(np.uint32), [(1, units) for units in relus]),
         synflow=double("synflow"),
         synflow_snr=double("synflow_snr"),

@@ -164,7 +164,8 @@ def make_passes(plan: Plan, weights, images, labels, draws: dict) -> dict:
         "sign_sums": [np.sign(layer).sum(0) for layer in zip(*alone, strict=True)],
         "ntk": rows @ rows.T,
         "agreements": np.stack([agreements(fresh.outputs[i]) for i in with_kernel]),
-        "relu_agreements": np.stack([agreements(fresh.inputs[i]) for i in relus]),
+        "relu_agreements": np.stack([agreements(trace.inputs[i]) for i in relus]),
+        "fresh_relu_agreements": np.stack([agreements(fresh.inputs[i]) for i in relus]),
         "patterns": [patterns(trace.inputs[i]) for i in relus],
         "synflow": np.array([log(flow.sum()) for flow in flows]),
         "synflow_snr": np.array([log(signal_to_noise(flow)) for flow in flows]),
@@ -333,7 +334,8 @@ def flatten(stored: dict) -> dict[str, np.ndarray]:
     arrays = {name: np.concatenate([a.ravel() for a in arrays]) for name, arrays in lists.items()}
     arrays |= {"images": stored["images"], "draws/images": draws["images"]}
     arrays |= {"draws/noise": draws["noise"], **passes["zen"]}
-    whole = ("jacobian", "ntk", "agreements", "relu_agreements", "synflow", "synflow_snr")
+    whole = ("jacobian", "ntk", "synflow", "synflow_snr")
+    whole += ("agreements", "relu_agreements", "fresh_relu_agreements")
     return {name: small(a) for name, a in (arrays | {n: passes[n] for n in whole}).items()}
 
 

@@ -42,6 +42,7 @@ def make_scores(plan: Plan, weights, labels, found: dict) -> dict[str, float]:
             abs(likeness(found["jacobian"][labels == c])) for c in range(plan.num_classes)
         ),
         "nwot": log_determinant(found["relu_agreements"].sum(0)),
+        "nwot_fresh": log_determinant(found["fresh_relu_agreements"].sum(0)),
         "nwot_layers": layers.sum(),
         "nwot_outputs": log_determinant(found["agreements"].sum(0)),
         "swap": len({int(p) for words in found["patterns"] for p in words[0]}),

@@ -16,7 +16,7 @@ from tests.proxies import golden
 
 NEEDS = Passes._fields[4:]
 SINGLE = [name for name, proxy in PROXIES.items() if isinstance(proxy, Proxy)]
-EXACT = ("agreements", "relu_agreements", "patterns", "sign_sums")
+EXACT = ("agreements", "relu_agreements", "fresh_relu_agreements", "patterns", "sign_sums")
 
 
 class Pair(NamedTuple):
