@@ -18,8 +18,6 @@ from nasgen.types import ABSENT, INPUT, MAX_NODES, OUTPUT, Cell, CellBatch, Op
 OPS = (Op("conv", 3), Op("conv", 1), Op("max_pool", 3))
 MAX_OPS, MAX_EDGES = 5, 9
 
-_SLOTS = range(1, 1 + MAX_OPS)  # of a packed cell's nodes; one more slot stays absent
-
 
 def cell_from_matrix(matrix: Sequence[Sequence[int]] | np.ndarray, ops: Sequence[int]) -> Cell:
     """The cell of an upper triangular 0-1 matrix over input, ops and output, with op codes 0..2.
@@ -48,12 +46,12 @@ def cell_from_matrix(matrix: Sequence[Sequence[int]] | np.ndarray, ops: Sequence
 
 
 def sample(key: Key[Array, ""], num: int) -> CellBatch:
-    """`num` valid cells, as the benchmark's authors draw them: five random ops, each edge with
-    probability 1/2, pruned; what is not valid is drawn again."""
+    """`num` valid cells: three times as many are drawn with one op node more, for so the space
+    itself grows; those with too many edges are drawn again."""
     rng = generator(key)
     batches, missing = [], num
     while missing > 0:
-        batch = _clean(_draw(rng, 2 * missing + 8))
+        batch = _draw(rng, 2 * missing + 8)
         batch = graphs.take(batch, np.flatnonzero(is_valid(batch))[:missing])
         batches.append(batch)
         missing -= len(batch.nodes)
@@ -61,10 +59,21 @@ def sample(key: Key[Array, ""], num: int) -> CellBatch:
 
 
 def _draw(rng: np.random.Generator, num: int) -> CellBatch:
+    """Cells of which each node has a random parent and a random child, and some edges more."""
+    growth = 3.0 ** np.arange(MAX_OPS + 1)
+    sizes = rng.choice(MAX_OPS + 1, num, p=growth / growth.sum())
     nodes = np.full((num, MAX_NODES), ABSENT, np.int8)
     nodes[:, 0], nodes[:, -1] = INPUT, OUTPUT
-    nodes[:, _SLOTS] = rng.integers(0, len(OPS), (num, MAX_OPS))
-    adjacency = np.triu(rng.random((num, MAX_NODES, MAX_NODES)) < 0.5, 1)
+    ops = rng.integers(0, len(OPS), (num, MAX_OPS))
+    nodes[:, 1 : 1 + MAX_OPS] = np.where(np.arange(MAX_OPS) < sizes[:, None], ops, ABSENT)
+    extra = rng.uniform(0, 0.2, (num, 1, 1))
+    adjacency = np.triu(rng.random((num, MAX_NODES, MAX_NODES)) < extra, 1)
+    cells = np.arange(num)
+    for node in range(1, 1 + MAX_OPS):
+        adjacency[cells, rng.integers(0, node, num), node] = True
+    for node in range(1 + MAX_OPS):  # children: later op nodes, else the output
+        child = rng.integers(node + 1, np.maximum(sizes, node) + 2)
+        adjacency[cells, node, np.where(child > sizes, MAX_NODES - 1, child)] = True
     absent = nodes == ABSENT
     return CellBatch(nodes, adjacency & ~absent[:, :, None] & ~absent[:, None])
 
