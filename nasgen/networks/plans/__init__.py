@@ -1,17 +1,22 @@
-"""From an architecture to a plan, for each space."""
+"""Plans of the networks of every space: `PLANS[space](architecture, task)`."""
 
 from collections.abc import Callable
 
 from nasgen.networks.plan import Plan
-from nasgen.networks.plans import open as open_space
-from nasgen.spaces import SPACES
-from nasgen.types import Architecture, Task
+from nasgen.networks.plans import nb101, nb201, transnas
+from nasgen.networks.plans import open as open_plans
+from nasgen.spaces.open import OPS
+from nasgen.types import Architecture, Cell, Task
 
 
-def _open(architecture: Architecture, task: Task) -> Plan:
-    return open_space.make_plan(architecture, SPACES["open"].ops, task)
+def _open_plan(architecture: Architecture, task: Task) -> Plan:
+    return open_plans.make_plan(architecture, OPS, task)
 
 
-# `(architecture, task) -> Plan`; an architecture is an `Architecture` or, where the macro level
-# is fixed, a `Cell`.
-PLANS: dict[str, Callable[..., Plan]] = {"open": _open}
+# In a tabular space the macro level is fixed: an architecture is just a cell.
+PLANS: dict[str, Callable[[Architecture | Cell, Task], Plan]] = {
+    "open": _open_plan,
+    "nb101": nb101.make_plan,
+    "nb201": nb201.make_plan,
+    "transnas_micro": transnas.make_plan,
+}
