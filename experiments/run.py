@@ -46,8 +46,26 @@ def _bench_seeds(config, workdir):
     seeds.run(config, workdir)
 
 
+def _bench_proxies(config, workdir):
+    from nasgen.benchmarks import proxies
+
+    proxies.run(config, workdir)
+
+
+def _bench_skeletons(config, workdir):
+    from nasgen.benchmarks import skeletons
+
+    skeletons.run(config, workdir)
+
+
 # What `config.pipeline` may name. Each imports its stage only when it runs.
-PIPELINES = {"design": _design, "pretrain": _pretrain, "bench_seeds": _bench_seeds}
+PIPELINES = {
+    "design": _design,
+    "pretrain": _pretrain,
+    "bench_seeds": _bench_seeds,
+    "bench_proxies": _bench_proxies,
+    "bench_skeletons": _bench_skeletons,
+}
 
 
 def main(argv: Sequence[str], *, pipelines: Mapping[str, Pipeline] = PIPELINES) -> int:

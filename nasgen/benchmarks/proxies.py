@@ -128,7 +128,7 @@ def _nb201(settings: ConfigDict, key: Key[Array, ""], make_job: Callable[..., Jo
 
 def _nb101(settings: ConfigDict, key: Key[Array, ""], make_job: Callable[..., Job]) -> Benchmark:
     table = tables.nb101(_choose(key, tables.NB101_ROWS, settings.num, "nb101.num"))
-    cells = [nb101.cell(matrix, ops) for matrix, ops in table.architectures]
+    cells = [nb101.cell_from_matrix(matrix, ops) for matrix, ops in table.architectures]
     return Benchmark(make_job(nb101_plans.make_plan, cells), table.measures)
 
 

@@ -27,7 +27,6 @@ NB201_MEASURES = {
     "cifar100": "cifar100_test_acc",
     "ImageNet16-120": "in16_test_acc",
 }
-NB101_OPS = ("conv3x3", "conv1x1", "maxpool3x3")  # digits of the table's `ops`
 PROXY_COLUMNS = {
     "macs": "flops",
     "jacob_cov": "jacov",
@@ -40,7 +39,7 @@ _PIXELS = 32
 
 class Table(NamedTuple):
     """architectures: each as its benchmark writes it: the string of NAS-Bench-201; of NAS-Bench-101
-    an upper triangular matrix as a tuple of rows, and the ops of its inner nodes by name; of
+    an upper triangular matrix as a tuple of rows, and the digits of its inner nodes' ops; of
     TransNAS-Bench-101 the digits of six edges. measures: of each one, by data set or task."""
 
     architectures: Sequence[Any]
@@ -102,13 +101,13 @@ NB101_ROWS = 423_624
 
 def decode_nb101(
     num_nodes: int, bits: int, ops: str
-) -> tuple[tuple[tuple[int, ...], ...], tuple[str, ...]]:
+) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
     """The adjacency matrix (bit x + y (y - 1) / 2 is the edge x -> y) and the inner nodes' ops."""
     matrix = tuple(
         tuple(int(x < y and bits >> (x + y * (y - 1) // 2) & 1) for y in range(num_nodes))
         for x in range(num_nodes)
     )
-    return matrix, tuple(NB101_OPS[int(digit)] for digit in ops)
+    return matrix, tuple(map(int, ops))
 
 
 def transnas_micro() -> Table:
