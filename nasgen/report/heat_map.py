@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from nasgen.report import style
 
-_COLOURS = "RdBu"  # red negative, white zero, blue positive; told apart by any colour vision
+# Red negative, white zero, blue positive: told apart by any colour vision.
+_COLOURS = colormaps["RdBu"].with_extremes(bad=style.GRID)
 _ROW, _AROUND = 0.27, 1.9  # inches
 
 
@@ -31,7 +33,6 @@ def heat_map(
         sides = [place - 0.5, place + 0.5]
         look = dict(cmap=_COLOURS, vmin=-1, vmax=1, edgecolors="white", linewidth=0.8)
         mesh = axes.pcolormesh(sides, edges, cells, **look)
-        mesh.cmap.set_bad(style.GRID)
         for row, value in enumerate(values[:, column]):
             _write(axes, place, row, value)
     axes.set_xlim(-0.5, places[-1] + 0.5)
