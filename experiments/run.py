@@ -58,6 +58,12 @@ def _bench_skeletons(config, workdir):
     skeletons.run(config, workdir)
 
 
+def _bench_scoring(config, workdir):
+    from nasgen.benchmarks import scoring
+
+    scoring.run(config, workdir)
+
+
 # What `config.pipeline` may name. Each imports its stage only when it runs.
 PIPELINES = {
     "design": _design,
@@ -65,6 +71,7 @@ PIPELINES = {
     "bench_seeds": _bench_seeds,
     "bench_proxies": _bench_proxies,
     "bench_skeletons": _bench_skeletons,
+    "bench_scoring": _bench_scoring,
 }
 
 

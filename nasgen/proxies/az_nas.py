@@ -56,9 +56,14 @@ def _trainability(transfer: np.ndarray) -> float:
 
 def _is_identity(transfer: np.ndarray) -> bool:
     """Whether the signs came back as they were: then this is their second moment, symmetric with
-    ones on the diagonal. Sums of signs are exact, so no tolerance is needed."""
+    ones on the diagonal."""
     square = transfer.shape[0] == transfer.shape[1]
-    return bool(square and (np.diag(transfer) == 1).all() and (transfer == transfer.T).all())
+    close = dict(rtol=0, atol=1e-6)  # float32's rounding
+    return bool(
+        square
+        and np.allclose(np.diag(transfer), 1, **close)
+        and np.allclose(transfer, transfer.T, **close)
+    )
 
 
 def log_rank_sum(parts: Float[np.ndarray, "parts networks"]) -> Float[np.ndarray, " networks"]:

@@ -205,9 +205,24 @@ def _true(plan: Plan, kernels: Sequence) -> list[np.ndarray]:
     return [true_gradient(s.layer, g) for s, g in rows if s.layer.has_kernel]
 
 
+def _centred(plan: Plan) -> bool:
+    """Whether the classifier averages what a batch norm has just centred. The logits' sum over the
+    batch is constant then, and so are those of an example alone: what is left of their gradients is
+    rounding noise, for which we put the zeros of theory."""
+    return not plan.steps[-1].layer.relu and plan.steps[plan.features - 1].layer.norm != "none"
+
+
 def _add_signs(plan: Plan, examples: list) -> list[np.ndarray]:
-    signs = [[np.sign(g) for g in _true(plan, kernels)] for kernels in examples]
+    if _centred(plan):
+        return [np.zeros_like(g) for g in _true(plan, examples[0])]
+    signs = [_signs(_true(plan, kernels)) for kernels in examples]
     return [np.sum(layer, 0) for layer in zip(*signs, strict=True)]
+
+
+def _signs(gradients: list[np.ndarray]) -> list[np.ndarray]:
+    """Signs, 0 for what is rounding beside the network's largest gradient."""
+    floor = 32 * np.finfo(gradients[0].dtype).eps * max(np.abs(g).max() for g in gradients)
+    return [np.sign(np.where(np.abs(g) > floor, g, 0)) for g in gradients]
 
 
 def _gram(plan: Plan, examples: list) -> np.ndarray:
@@ -272,11 +287,7 @@ def _finish_blocks(plan: Plan, blocks: tuple) -> Blocks:
 
 
 def _finish_jacobian(plan: Plan, g) -> np.ndarray:
-    """Zeros, not rounding noise, where the classifier averages what a batch norm has centred: the
-    logits' sum over the batch is constant then, whatever the images."""
-    last = plan.steps[-1]
-    centred = not last.layer.relu and plan.steps[plan.features - 1].layer.norm != "none"
-    return (np.zeros_like(g) if centred else g)[..., : plan.input_shape[2]].reshape(len(g), -1)
+    return (np.zeros_like(g) if _centred(plan) else g)[..., : plan.input_shape[2]].reshape(len(g), -1)
 
 
 _FINISH: dict[str, Callable[[Plan, Any], Any]] = {
