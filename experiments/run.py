@@ -46,6 +46,18 @@ def _bench_seeds(config, workdir):
     seeds.run(config, workdir)
 
 
+def _bench_proxies(config, workdir):
+    from nasgen.benchmarks import proxies
+
+    proxies.run(config, workdir)
+
+
+def _bench_skeletons(config, workdir):
+    from nasgen.benchmarks import skeletons
+
+    skeletons.run(config, workdir)
+
+
 def _bench_scoring(config, workdir):
     from nasgen.benchmarks import scoring
 
@@ -57,6 +69,8 @@ PIPELINES = {
     "design": _design,
     "pretrain": _pretrain,
     "bench_seeds": _bench_seeds,
+    "bench_proxies": _bench_proxies,
+    "bench_skeletons": _bench_skeletons,
     "bench_scoring": _bench_scoring,
 }
 
