@@ -92,7 +92,7 @@ def fit(table: Table, plans: Sequence[Plan], ms: Float[np.ndarray, " plans"]) ->
 def predict(predictor: Predictor, plans: Sequence[Plan]) -> Float[np.ndarray, " plans"]:
     """Predicted ms of each network. Raises ValueError for a layer of a group without a fit."""
     terms = [_network_terms(predictor.layers, plan) for plan in plans]
-    return np.array(terms).reshape(len(plans), -1) @ np.array(predictor.network)
+    return np.array(terms).reshape(len(plans), len(predictor.network)) @ np.array(predictor.network)
 
 
 def _network_terms(layers: Mapping[str, tuple[float, ...]], plan: Plan) -> tuple[float, ...]:

@@ -45,8 +45,9 @@ def model_card(
     """The card's text. What `card` may hold, all optional:
 
     budget: a `Budget`. test_accuracy, validation_accuracy: fractions. test_examples: their number,
-    for the 95 % interval. latency_ms_predicted, latency_ms_measured: of one image. seed. data: where the images come from. training: settings by name.
-    limits: sentences, beside those that every card has. Raises ValueError for any other key.
+    for the 95 % interval. latency_ms_predicted, latency_ms_measured: of one image. seed. data:
+    where the images come from. training: settings by name. limits: sentences, beside those that
+    every card has. Raises ValueError for any other key.
     """
     unknown = sorted(set(card) - CARD_KEYS)
     if unknown:
