@@ -64,6 +64,12 @@ def _bench_scoring(config, workdir):
     scoring.run(config, workdir)
 
 
+def _bench_latency(config, workdir):
+    from nasgen.benchmarks import latency
+
+    latency.run(config, workdir)
+
+
 # What `config.pipeline` may name. Each imports its stage only when it runs.
 PIPELINES = {
     "design": _design,
@@ -72,6 +78,7 @@ PIPELINES = {
     "bench_proxies": _bench_proxies,
     "bench_skeletons": _bench_skeletons,
     "bench_scoring": _bench_scoring,
+    "bench_latency": _bench_latency,
 }
 
 

@@ -1,7 +1,7 @@
 """Passes and scores in float64 against `golden.npz`: definitions written out in NumPy.
 
 See `make_golden`: three networks, one in the paper's space, one like NAS-Bench-201's, one of every
-other kind of layer. Zeros and infinities there are of theory, so they are zeros and infinities here.
+other kind of layer. Zeros and infinities there are of theory, so they are the same here.
 """
 
 from typing import NamedTuple

@@ -24,7 +24,7 @@ def _plans(num, seed=0, task=TASK):
     return [make_plan(Architecture(macro, pair), OPEN.ops, task) for pair in pairs]
 
 
-# In `open` networks a batch norm stands right before the average over pixels: the sum of logits over
+# In `open` networks a batch norm stands right before the average over pixels: the logits' sum over
 # the batch is constant, and its Jacobian says nothing; `grad_sign` is zero for the same reason.
 CONSTANT = ("jacob_cov", "epe_nas")
 

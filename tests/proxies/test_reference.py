@@ -5,8 +5,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from nasgen.proxies.grasp import layer_grasp
 
+from nasgen.proxies.grasp import layer_grasp
 from nasgen.proxies.nwot import layer_log_det, nwot_fresh, nwot_outputs
 from nasgen.proxies.passes import compile_for, run_passes
 from nasgen.proxies.proxy import Passes
