@@ -1,7 +1,7 @@
 """Latency of whole networks in milliseconds, predicted from a table of layers' times.
 
-Two steps, both non-negative least squares of relative errors, so that a larger layer or one layer
-more never makes a network faster:
+Two fits of relative errors by non-negative weights, so that a larger layer or one layer more never
+makes a network faster:
 
     layer   = w . (1, operations, values read, values written, window values)   one w a group
     network = f . (1, sum of its layers, arrays of weights, values summed)
@@ -26,6 +26,7 @@ from nasgen.networks.plan import Layer, Plan, weight_shapes
 
 _SMALL_MS = 5e-3  # below it a layer's error counts as absolute: timer noise
 _FOLDS = 5
+_ROUNDS, _ALIKE = 12, 0.05  # of reweighting; relative errors that weigh alike
 
 
 class Predictor(NamedTuple):
@@ -63,7 +64,8 @@ def fit_layers(layers: Mapping[Signature, float]) -> dict[str, tuple[float, ...]
         name: _solve(
             np.array([_layer_terms(*one) for one, _ in members], float),
             np.array([ms for _, ms in members]),
-            _SMALL_MS,
+            small=_SMALL_MS,
+            rounds=_ROUNDS,
         )
         for name, members in rows.items()
     }
@@ -86,7 +88,7 @@ def fit(table: Table, plans: Sequence[Plan], ms: Float[np.ndarray, " plans"]) ->
     """The predictor of a table and of networks measured whole (`ms`, at the table's batch)."""
     layers = fit_layers(table.layers)
     terms = np.array([_network_terms(layers, plan) for plan in plans])
-    return Predictor(table.device, table.batch, layers, _solve(terms, np.asarray(ms, float), 0.0))
+    return Predictor(table.device, table.batch, layers, _solve(terms, np.asarray(ms, float)))
 
 
 def predict(predictor: Predictor, plans: Sequence[Plan]) -> Float[np.ndarray, " plans"]:
@@ -109,11 +111,22 @@ def _network_terms(layers: Mapping[str, tuple[float, ...]], plan: Plan) -> tuple
     return (1.0, total, arrays, summed)
 
 
-def _solve(terms: np.ndarray, ms: np.ndarray, small: float) -> tuple[float, ...]:
-    """Non-negative weights of least `sum(((terms @ weights - ms) / (ms + small))**2)`."""
+def _solve(
+    terms: np.ndarray, ms: np.ndarray, *, small: float = 0.0, rounds: int = 1
+) -> tuple[float, ...]:
+    """Non-negative weights by least squares of relative errors (`small` ms are added to each time).
+    Further rounds weight each error by one over its size, and come near to least absolute errors
+    of logarithms: a disturbed measurement then counts little."""
     scales = np.maximum(terms.max(0), 1e-30)
-    errors = ms + small
-    weights, _ = nnls(terms / scales / errors[:, None], ms / errors)
+    scaled, errors = terms / scales, ms + small
+    sizes = np.ones(len(ms))
+    for _ in range(rounds):
+        factors = 1 / (errors * np.sqrt(sizes))
+        weights, _ = nnls(scaled * factors[:, None], ms * factors)
+        predicted = scaled @ weights
+        errors = np.sqrt((predicted + small) * (ms + small))  # the same for twice and for half
+        errors = np.maximum(errors, 1e-12)
+        sizes = np.maximum(np.abs(predicted - ms) / errors, _ALIKE)
     return tuple((weights / scales).tolist())
 
 

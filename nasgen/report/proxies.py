@@ -26,6 +26,25 @@ STATISTICS = {
     "spearman_top10": "Spearman among the 10 % best by accuracy",
     "partial_given_params": "Spearman with the ranks of params taken out of both",
 }
+# Signed Spearman with the accuracies of `PRINTED_SETS`, as the literature gives them.
+PRINTED = {
+    "params": (0.75, 0.73, 0.69),
+    "macs": (0.73, 0.71, 0.67),
+    "layers": (0.77, 0.79, 0.76),
+    "grad_norm": (0.59, 0.64, 0.58),
+    "snip": (0.60, 0.64, 0.58),
+    "grasp": (0.51, 0.55, 0.55),
+    "fisher": (0.36, 0.39, 0.33),
+    "synflow": (0.74, 0.76, 0.75),
+    "jacob_cov": (0.73, 0.70, 0.70),
+    "nwot": (0.77, 0.80, 0.78),
+    "zen": (0.36, 0.36, 0.40),
+    "zico": (0.80, 0.81, 0.79),
+    "grad_sign": (0.77, 0.79, 0.78),
+    "az_nas": (0.91, 0.90, 0.89),
+}
+PRINTED_SETS = ("cifar10", "cifar100", "ImageNet16-120")
+TOLERANCE = 0.05
 _INTRO = """Every proxy scores a network once, before training, on one batch of CIFAR-10 images. The
 correlations with what the benchmark measured after training are signed: below zero, a proxy orders
 networks the wrong way round. In brackets: bootstrap 95 % intervals over architectures.
@@ -43,6 +62,7 @@ def write_report(folder: Path, results: Mapping[str, Any], *, figures: bool = Tr
     parts += [f"![Signed Spearman of every proxy on every benchmark.]({HEAT_MAP})"] if drawn else []
     for name, title in STATISTICS.items():
         parts += [f"## {title}", _statistic(results, name, rows, columns)]
+    parts += _printed(results)
     parts += _published(results)
     parts += ["## Cost and scores left out", _costs(results, rows)]
     path = folder / REPORT
@@ -104,6 +124,29 @@ def _statistic(results, name: str, rows: list[str], columns: Columns) -> str:
 def _with_interval(results, name: str) -> str:
     value, low, high = (results.get(f"{name}{end}", np.nan) for end in ("", "_low", "_high"))
     return f"{value:.2f} ({low:.2f} to {high:.2f})" if np.isfinite(value) else ""
+
+
+def _printed(results) -> list[str]:
+    """Ours beside the correlations in the literature; what differs by more is in bold."""
+    lines = []
+    for proxy, values in PRINTED.items():
+        ours = [results.get(f"nb201/{s}/{proxy}/spearman", np.nan) for s in PRINTED_SETS]
+        if np.isfinite(ours).all():
+            pairs = zip(ours, values, strict=True)
+            lines.append((proxy, *(_beside(own, printed) for own, printed in pairs)))
+    if not lines:
+        return []
+    note = (
+        "Ours, then the figure in the literature (which scores on each data set's own images, "
+        f"others' samples and seeds); in bold where they differ by more than {TOLERANCE}."
+    )
+    header = ("Proxy", *(f"NAS-Bench-201: {name}" for name in PRINTED_SETS))
+    return ["## Against printed correlations", note, table(header, lines, right=1)]
+
+
+def _beside(own: float, printed: float) -> str:
+    text = f"{own:.2f}, {printed:.2f}"
+    return f"**{text}**" if abs(round(own, 2) - printed) > TOLERANCE + 1e-9 else text
 
 
 def _published(results) -> list[str]:

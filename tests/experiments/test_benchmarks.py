@@ -86,7 +86,7 @@ def test_proxy_results_have_every_name(proxy_run):
 def test_proxy_page_and_picture(proxy_run):
     page = (proxy_run[0] / "report.md").read_text()
     assert "| nwot |" in page and "published" in page and "seconds alone" in page
-    assert "figures/spearman.png" in page
+    assert "figures/spearman.png" in page and "## Against printed correlations" in page
     picture = proxy_run[0] / "figures" / "spearman.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
 
