@@ -1,4 +1,4 @@
-"""What the walks of the passes leave, on the host: cropped to true widths, as fields of `Passes`."""
+"""What the walks of the passes leave, on the host: cropped to true widths, in `Passes`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
