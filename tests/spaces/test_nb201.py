@@ -19,8 +19,8 @@ def test_all_cells_are_valid_and_differ_as_graphs():
 
 
 def test_digits_and_names_round_trip():
-    cells = [nb201.cell(digits) for digits in DIGITS]
-    assert [nb201.digits(cell) for cell in cells] == DIGITS
+    cells = [nb201.cell(digits) for digits in DIGITS[::7]]
+    assert [nb201.digits(cell) for cell in cells] == DIGITS[::7]
     names = [nb201.to_string(cell) for cell in cells]
     assert [nb201.from_string(name) for name in names] == cells
 

@@ -25,29 +25,32 @@ def add_cell(
     left to sum, a `zero` step stands in, so ops without input, and ops that nobody reads, stay.
     change: a layer from the cell's input to its output; its kind does not matter.
     """
-    zeros: list[int] = []
-
-    def zero() -> int:
-        if not zeros:
-            zeros.append(build.add(f"{name}_zero", change._replace(kind="zero"), (value,)))
-        return zeros[0]
-
     values: dict[int, Values] = {0: (value,)}
-    for node in range(1, len(cell.ops) + 2):
-        parents = [parent for parent, child in cell.edges if child == node]
-        inputs = tuple(v for parent in parents for v in values[parent])
-        if node > len(cell.ops):
-            break
-        op, at_input = ops[cell.ops[node - 1]], parents == [0]
+    zero: Values = ()  # the step that stands in, once there is one
+    for node, op_index in enumerate(cell.ops, start=1):
+        parents, inputs = _sources(cell, node, values)
+        op, at_input = ops[op_index], parents == [0]
         if op.kind == "zero":
             values[node] = ()
         elif op.kind == "skip_connect" and not at_input:
             values[node] = inputs
         else:
-            values[node] = (add_op(f"{name}_node{node}", op, inputs or (zero(),), at_input),)
-    if not inputs:
-        return zero()
-    if len(inputs) == 1 and inputs[0] != value:
-        return inputs[0]
+            if not inputs:
+                inputs = zero = zero or _add_zero(build, name, change, value)
+            values[node] = (add_op(f"{name}_node{node}", op, inputs, at_input),)
+    _, inputs = _sources(cell, len(cell.ops) + 1, values)
+    (first, *others) = inputs or zero or _add_zero(build, name, change, value)
+    if not others and first != value:
+        return first
     width = change.out_channels
-    return build.add(f"{name}_sum", Layer("identity", width, width), inputs)
+    return build.add(f"{name}_sum", Layer("identity", width, width), (first, *others))
+
+
+def _sources(cell: Cell, node: int, values: dict[int, Values]) -> tuple[list[int], Values]:
+    """The parents of a node, and all that they sum."""
+    parents = [parent for parent, child in cell.edges if child == node]
+    return parents, tuple(v for parent in parents for v in values[parent])
+
+
+def _add_zero(build: Builder, name: str, change: Layer, value: int) -> Values:
+    return (build.add(f"{name}_zero", change._replace(kind="zero"), (value,)),)

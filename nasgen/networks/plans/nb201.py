@@ -4,6 +4,8 @@ A 3x3 stem with batch norm; three groups of five cells at 16, 32 and 64 channels
 residual block that halves the resolution; batch norm, ReLU, global average, classifier.
 """
 
+from functools import partial
+
 from nasgen.networks.plan import Builder, Layer, Plan, builder
 from nasgen.networks.plans import edge_cells
 from nasgen.spaces.nb201 import OPS
@@ -30,19 +32,21 @@ def make_plan(cell: Cell, task: Task, *, channels: int = 16, cells: int = 5) -> 
 
 
 def _add_cell(build: Builder, name: str, cell: Cell, value: int, channels: int) -> int:
-    """One cell: ReLU-conv-BN, or the average over 3x3 pixels without batch norm."""
-
-    def add_op(name: str, op: Op, inputs: tuple[int, ...], at_input: bool) -> int:
-        if op.kind == "skip_connect":
-            return inputs[0]
-        if op.kind == "avg_pool":
-            pool = Layer("avg_pool", channels, channels, op.kernel)
-            return build.add(f"{name}_pool", pool, inputs)
-        conv = Layer("conv", channels, channels, op.kernel, relu=True, norm="affine")
-        return build.add(f"{name}_conv", conv, inputs)
-
     change = Layer("identity", channels, channels)
+    add_op = partial(_add_op, build, channels)
     return edge_cells.add_cell(build, name, cell, OPS, add_op, value, change)
+
+
+def _add_op(
+    build: Builder, channels: int, name: str, op: Op, inputs: tuple[int, ...], at_input: bool
+) -> int:
+    """One op: ReLU-conv-BN, or the average over 3x3 pixels without batch norm."""
+    if op.kind == "skip_connect":
+        return inputs[0]
+    if op.kind == "avg_pool":
+        return build.add(f"{name}_pool", Layer("avg_pool", channels, channels, op.kernel), inputs)
+    conv = Layer("conv", channels, channels, op.kernel, relu=True, norm="affine")
+    return build.add(f"{name}_conv", conv, inputs)
 
 
 def _add_reduction(build: Builder, name: str, value: int, channels: int) -> int:

@@ -5,6 +5,8 @@ the channels and halves the resolution in its first cell and one of type 1 chang
 average, classifier. Parameters are those of the authors' code (`64-41414`).
 """
 
+from functools import partial
+
 from nasgen.networks.plan import Builder, Layer, Plan, builder
 from nasgen.networks.plans import edge_cells
 from nasgen.spaces.transnas import OPS
@@ -38,19 +40,23 @@ def make_plan(
 def _add_cell(
     build: Builder, name: str, cell: Cell, value: int, channels: int, width: int, stride: int
 ) -> int:
-    """One cell; the ops that read its input carry the stride and the change of width."""
-
-    def add_op(name: str, op: Op, inputs: tuple[int, ...], at_input: bool) -> int:
-        before, step = (channels, stride) if at_input else (width, 1)
-        if op.kind == "skip_connect":
-            if (before, step) == (width, 1):
-                return inputs[0]
-            return _add_factorized_reduce(build, name, inputs, channels, width, stride)
-        conv = Layer("conv", before, width, op.kernel, step, relu=True, norm="affine")
-        return build.add(f"{name}_conv", conv, inputs)
-
     change = Layer("identity", channels, width, stride=stride)
+    add_op = partial(_add_op, build, change)
     return edge_cells.add_cell(build, name, cell, OPS, add_op, value, change)
+
+
+def _add_op(
+    build: Builder, change: Layer, name: str, op: Op, inputs: tuple[int, ...], at_input: bool
+) -> int:
+    """One op; those that read the cell's input carry the stride and the change of width."""
+    width = change.out_channels
+    before, stride = (change.in_channels, change.stride) if at_input else (width, 1)
+    if op.kind != "skip_connect":
+        conv = Layer("conv", before, width, op.kernel, stride, relu=True, norm="affine")
+        return build.add(f"{name}_conv", conv, inputs)
+    if (before, stride) == (width, 1):
+        return inputs[0]
+    return _add_factorized_reduce(build, name, inputs, before, width, stride)
 
 
 def _add_factorized_reduce(
