@@ -22,7 +22,7 @@ from nasgen.networks.latency_model import predict
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import deliver
 from nasgen.pipeline.config import UserError
-from nasgen.pipeline.generators import kept_cells, search_generators
+from nasgen.pipeline.generators import design, kept_cells, search_generators
 from nasgen.pipeline.latency import implied_budget
 from nasgen.pipeline.request import Request
 from nasgen.pipeline.stages import Stage, run_stages
@@ -36,7 +36,7 @@ from nasgen.spaces import Space, graphs
 from nasgen.spaces import macro as macro_space
 from nasgen.spaces.formats import architecture_to_json
 from nasgen.training.progress import announce, progress
-from nasgen.types import Architecture, Costs
+from nasgen.types import Architecture, Budget, Costs
 
 BASELINES = {"random": random_search, "evolution": regularised_evolution}
 _MAX_CHANNELS = 256  # of random architectures: the range that pretraining saw, too
@@ -140,11 +140,15 @@ def _search(config: ConfigDict, request: Request, folder: Path) -> dict[str, Any
     """nasgen's own search."""
     settings, task = config.design, request.dataset.task
     problem, key = _problem(config, request), _keys(config)["search"]
+
+    def propose(propose_key, budget: Budget, num: int) -> list[Architecture]:
+        return design(request.bundle, propose_key, task, budget, num)
+
     generators = search_generators(
         request.bundle,
         request.space,
         task,
-        implied_budget(jax.random.fold_in(key, 2**31), problem),
+        implied_budget(jax.random.fold_in(key, 2**31), problem, propose),
         cells_per_macro=settings.cells_per_macro,
         fitness=settings.fitness,
     )

@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,11 +38,11 @@ from nasgen.networks.latency_model import (
 from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.environment import program_folder
-from nasgen.search.problem import Problem
+from nasgen.search.problem import BudgetError, Problem, within
 from nasgen.spaces import SPACES, graphs
 from nasgen.spaces import macro as macro_space
 from nasgen.training.progress import progress
-from nasgen.types import Budget, Task
+from nasgen.types import Architecture, Budget, Task
 
 
 class Effort(NamedTuple):
@@ -145,26 +145,46 @@ def kept(path: Path | None, *, batch: int = 1, effort: Effort = EFFORT) -> Measu
     return Measured(table_from_json(table), predictor_from_json(predictor), seconds)
 
 
-def implied_budget(key: Key[Array, ""], problem: Problem, *, num: int = 512) -> Budget:
+Propose = Callable[[Key[Array, ""], Budget, int], list[Architecture]]
+
+
+def implied_budget(
+    key: Key[Array, ""], problem: Problem, propose: Propose, *, num: int = 512, tried: int = 64
+) -> Budget:
     """The problem's budget with bounds on MACs and activation memory that its `latency_ms` implies.
 
-    The macro transformer knows counted costs only. It is told the nine-in-ten quantile of those of
-    the `_NEAREST` random networks whose latency is nearest to the bound: a hint, so that most of
-    what it writes is about as fast as asked; the search itself keeps to the prediction.
+    The macro transformer knows counted costs only. It is first told the median costs of the
+    `_NEAREST` random networks whose latency is nearest to the bound; while less than `_SHARE` of
+    what `propose(key, budget, tried)` then writes is fast enough, both bounds shrink. They are
+    hints: the search itself keeps to the predicted latency.
     """
     budget = problem.budget
     if budget.latency_ms is None:
         return budget
-    drawn = problem.sample(key, num)
+    keys = children(key, "sample", "propose")
+    drawn = problem.sample(keys["sample"], num)
     distances = np.abs(np.log(problem.latency(drawn) / budget.latency_ms))
     near = np.argsort(distances, kind="stable")[:_NEAREST]
     counted = problem.count([drawn[i] for i in near])
-    hints = {n: int(np.quantile(getattr(counted, n), 0.9)) for n in ("macs", "activation_memory")}
+    hints = {n: float(np.median(getattr(counted, n))) for n in ("macs", "activation_memory")}
     given = {name: bound for name, bound in budget.counted.items() if bound is not None}
-    return budget._replace(**{n: min(h, given.get(n, h)) for n, h in hints.items()})
+    asked = budget
+    for attempt in range(_ATTEMPTS):
+        factor = _SHRINK**attempt
+        bounds = {n: int(min(h * factor, given.get(n, h))) for n, h in hints.items()}
+        try:
+            proposed = propose(
+                jax.random.fold_in(keys["propose"], attempt), budget._replace(**bounds), tried
+            )
+        except BudgetError:  # shrunk too far, or the hints cannot be kept together
+            break
+        asked = budget._replace(**bounds)
+        if within(problem, proposed, problem.count(proposed)).mean() >= _SHARE:
+            break
+    return asked
 
 
-_NEAREST = 32
+_NEAREST, _SHARE, _SHRINK, _ATTEMPTS = 32, 0.4, 0.7, 10
 
 
 def default_file() -> Path:

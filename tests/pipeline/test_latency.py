@@ -10,7 +10,8 @@ from nasgen.networks.latency import Table
 from nasgen.networks.latency_model import predict
 from nasgen.networks.plan import Layer
 from nasgen.pipeline import latency
-from nasgen.types import Budget
+from nasgen.search.problem import BudgetError
+from nasgen.types import Architecture, Budget, MacroArchitecture, Stage
 from tests.networks.toy_latency import PREDICTOR
 from tests.search import toy
 
@@ -57,18 +58,37 @@ def test_random_networks_share_sizes_equally_and_are_pure_in_the_key():
     assert (predict(PREDICTOR, plans) > 0).all()
 
 
-def test_a_bound_on_latency_implies_bounds_on_what_is_counted():
-    def cost_ms(architectures):
-        return np.array([toy.cost(one) / 100 for one in architectures])
+def _cost_ms(architectures):
+    return np.array([toy.cost(one) / 100 for one in architectures])
 
+
+def _propose(key, budget, num):
+    """Networks that use 60 to 300 % of the MACs they are asked for."""
+    rng = np.random.default_rng(int(jax.random.key_data(key)[-1]))
+    if budget.macs < 300:
+        raise BudgetError("too small")
+    params = rng.uniform(0.6, 3.0, num) * budget.macs / 10
+    stages = [(Stage(0, int(one), 1, 1),) for one in params]
+    return [Architecture(MacroArchitecture(one, 8), (toy.CELL,)) for one in stages]
+
+
+@pytest.mark.parametrize("bound", [0.5, 2.0, 8.0])
+def test_proposals_under_the_implied_budget_are_fast_enough(bound):
+    # Toy costs: 100 params a millisecond, MACs ten times the params.
+    budget = Budget(params=10**6, latency_ms=bound)
+    problem = toy.problem()[0]._replace(budget=budget, latency=_cost_ms)
+    implied = latency.implied_budget(jax.random.key(0), problem, _propose)
+    assert (implied.params, implied.latency_ms) == (10**6, bound)
+    assert implied.macs < 1000 * bound
+    proposed = _propose(jax.random.key(5), implied, 200)
+    assert (_cost_ms(proposed) <= bound).mean() > 0.25
+
+
+def test_the_implied_budget_keeps_bounds_that_are_given_and_ends():
     problem = toy.problem()[0]
-    for bound in (2.0, 8.0):
-        budget = Budget(macs=10**9, latency_ms=bound)
-        asked = problem._replace(budget=budget, latency=cost_ms)
-        implied = latency.implied_budget(jax.random.key(0), asked)
-        # Toy costs: 100 params a millisecond, MACs ten times the params.
-        assert implied.macs == pytest.approx(1000 * bound, rel=0.3)
-        assert implied.params is None and implied.latency_ms == bound
-    tight = asked._replace(budget=Budget(macs=700, latency_ms=8.0))
-    assert latency.implied_budget(jax.random.key(0), tight).macs == 700
-    assert latency.implied_budget(jax.random.key(0), problem) == problem.budget
+    assert latency.implied_budget(jax.random.key(0), problem, _propose) == problem.budget
+    slow = problem._replace(
+        budget=Budget(macs=700, latency_ms=8.0), latency=lambda some: np.full(len(some), 9.0)
+    )
+    implied = latency.implied_budget(jax.random.key(0), slow, _propose)
+    assert 300 <= implied.macs <= 700
