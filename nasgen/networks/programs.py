@@ -139,15 +139,7 @@ def _depthwise_gradient(x, g, corners, num_corners):
     `corners` lists the shifts, padded to 25; only the first `num_corners` are computed."""
     pad = MAX_SHIFT
     padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-
-    def step(i, total):
-        zero = jnp.int32(0)
-        start = (zero, corners[i, 0] + pad, corners[i, 1] + pad, zero)
-        product = lax.dynamic_slice(padded, start, x.shape) * g
-        return total.at[i].set(product.sum((0, 1)).sum(0))
-
-    total = jnp.zeros((corners.shape[0], x.shape[-1]), x.dtype)
-    return lax.fori_loop(0, num_corners, step, total)
+    return ops.shift_products(padded, g, corners + pad, num_corners)
 
 
 MAX_CORNERS, MAX_SHIFT = 25, 4  # kernel 5, dilation 2
