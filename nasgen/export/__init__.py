@@ -29,7 +29,7 @@ from nasgen.networks.plan import Plan, weight_shapes
 from nasgen.report.card import model_card
 from nasgen.spaces.formats import architecture_to_json
 from nasgen.spaces.space import Space
-from nasgen.types import Architecture, Task
+from nasgen.types import Architecture, Cell, Task
 
 __all__ = ["FILES", "export_network", "flat_weights", "from_stablehlo", "model_source"]
 __all__ += ["export_program", "read_weights", "write_weights"]
@@ -50,7 +50,7 @@ def export_network(
     plan: Plan,
     variables: PyTree,
     *,
-    architecture: Architecture,
+    architecture: Architecture | Cell,
     space: Space,
     task: Task,
     preprocess: Mapping[str, Any],
@@ -62,7 +62,8 @@ def export_network(
     preprocess: `{"mean": [...], "std": [...]}`, a number a channel; raw images enter as
     `(raw - mean) / std`. card: what the model card tells, see `report.card.model_card`.
     An export that is there already is replaced. Raises ValueError where `folder` holds anything
-    else, or where the variables are not those of the plan.
+    else, where the variables are not those of the plan, or where `architecture` is a cell of a
+    tabular space: those cannot be exported.
     """
     folder = Path(folder).absolute()
     _check_folder(folder)

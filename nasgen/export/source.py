@@ -8,6 +8,7 @@ load by name.
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from reprlib import repr as brief
 from typing import NamedTuple
 
 import numpy as np
@@ -33,13 +34,22 @@ _OPTIONS = {"kernel": 1, "stride": 1, "dilation": 1, "relu": False, "bias": Fals
 def model_source(
     plan: Plan,
     *,
-    architecture: Architecture,
+    architecture: Architecture | Cell,
     ops: Sequence[Op],
     task: Task,
     mean: Float[np.ndarray, " channels"],
     std: Float[np.ndarray, " channels"],
 ) -> str:
-    """The text of `model.py` for `plan`'s network; raw images enter as `(raw - mean) / std`."""
+    """The text of `model.py` for `plan`'s network; raw images enter as `(raw - mean) / std`.
+
+    Raises ValueError for an architecture that is a cell of a tabular space: its networks have
+    layers that the template lacks.
+    """
+    if not isinstance(architecture, Architecture):
+        raise ValueError(
+            "`architecture` must have a macro level, as those of `open`; networks of tabular "
+            f"spaces cannot be exported; got {brief(architecture)}."
+        )
     template = _TEMPLATE.read_text(encoding="utf-8")
     imports, rest = template.split("# <network>\n")
     _, rest = rest.split("# </network>\n")

@@ -128,7 +128,10 @@ def _cell_depths(batch: CellBatch, ops: Sequence[Op], changes, widens) -> np.nda
 
 
 def count_many(architectures: Sequence[Architecture], ops: tuple[Op, ...], task: Task) -> Costs:
-    """Exact costs of many architectures for one task, as int64 arrays `[batch]`."""
+    """Exact costs of many architectures of `open` for one task, as int64 arrays `[batch]`.
+
+    Architectures of the tabular spaces, which are cells, have plans to `count` instead.
+    """
     num, most = len(architectures), max((len(a.cells) for a in architectures), default=1)
     stages = np.zeros((num, most, 3), np.int64)  # channels, stride, repeats; repeats 0: no stage
     final = np.array([a.macro.final_width for a in architectures], np.int64)

@@ -5,12 +5,12 @@ Arrays are padded (`padding`). `run(name, constants, *arrays)` calls a primitive
 
 import numpy as np
 
-from nasgen.networks.padding import Weights, padded_layer
+from nasgen.networks.padding import padded_layer
 from nasgen.networks.plan import Layer
 from nasgen.networks.programs import MAX_CORNERS, bucket
 
 
-def forward(run, layer: Layer, weights: Weights, x):
+def forward(run, layer: Layer, weights: dict, x):
     """The map with its bias; no ReLU, no norm. `x` itself for an identity."""
     if layer.kind == "identity":
         return x
@@ -47,7 +47,7 @@ def _matrix(layer: Layer, kernel):
     return kernel.reshape(kernel.shape[-2:]) if layer.kind == "conv" else kernel
 
 
-def input_gradient(run, layer: Layer, weights: Weights, x, g):
+def input_gradient(run, layer: Layer, weights: dict, x, g):
     """The gradient by the map's input `x` from that by its output, None where nothing flows."""
     height, width = x.shape[1:3]
     if layer.kind == "identity":

@@ -48,8 +48,19 @@ def linear_part(layer: Layer, weights: Weights, x: Array, *, lowering: str = "au
         y = ops.depthwise(x, weights["kernel"], **shape)
     elif layer.kind == "avg_pool":
         y = ops.average_pool(x, kernel=layer.kernel, stride=layer.stride)
+    elif layer.kind == "max_pool":
+        y = ops.max_pool(x, kernel=layer.kernel, stride=layer.stride)
     elif layer.kind == "linear":
         y = x.mean((1, 2)) @ weights["kernel"]
+    elif layer.kind == "zero":
+        size = (ops.out_size(n, layer.stride) for n in x.shape[1:3])
+        y = jnp.zeros((x.shape[0], *size, layer.out_channels), x.dtype)
+    elif layer.kind == "slice":
+        y = x[..., : layer.out_channels]
+    elif layer.kind == "place":
+        y = ops.place(x, layer.out_channels, layer.offset)
+    elif layer.kind == "shift":
+        y = ops.shift(x)
     else:
         y = x
     return y + ops.per_channel(weights["bias"], y) if layer.bias else y

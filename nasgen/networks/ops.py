@@ -210,14 +210,42 @@ def average_pool(
     x: Float[Array, "batch height width channels"], *, kernel: int, stride: int = 1
 ) -> Float[Array, "batch height2 width2 channels"]:
     """Average over windows; padding is not counted."""
-    pad = (kernel - 1) // 2
-    window, strides = (1, kernel, kernel, 1), (1, stride, stride, 1)
-    padding = ((0, 0), (pad, pad), (pad, pad), (0, 0))
     if kernel == 1:
         return x[:, ::stride, ::stride]
+    window, strides, padding = _pool_windows(x.shape, kernel, stride)
     total = lax.reduce_window(x, 0.0, lax.add, window, strides, padding)
     ones = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
     return total / lax.reduce_window(ones, 0.0, lax.add, window, strides, padding)
+
+
+def max_pool(
+    x: Float[Array, "batch height width channels"], *, kernel: int, stride: int = 1
+) -> Float[Array, "batch height2 width2 channels"]:
+    """Maximum over windows; padding is not counted."""
+    return lax.reduce_window(x, -jnp.inf, lax.max, *_pool_windows(x.shape, kernel, stride))
+
+
+def _pool_windows(shape: tuple[int, ...], kernel: int, stride: int):
+    """Window, strides and padding of a pooling. The first window starts `(kernel - 1) // 2` pixels
+    before the image (kernel 2: at its first pixel), the last one ends behind it where it must."""
+    low = (kernel - 1) // 2
+    spans = [(low, (out_size(n, stride) - 1) * stride + kernel - n - low) for n in shape[1:3]]
+    return (1, kernel, kernel, 1), (1, stride, stride, 1), ((0, 0), *spans, (0, 0))
+
+
+def place(
+    x: Float[Array, "batch height width in"], channels: int, offset: int
+) -> Float[Array, "batch height width channels"]:
+    """`x` as the channels from number `offset` on among `channels`; the others are zero."""
+    spans = ((0, 0, 0),) * 3 + ((offset, channels - offset - x.shape[3], 0),)
+    return lax.pad(x, jnp.zeros((), x.dtype), spans)
+
+
+def shift(
+    x: Float[Array, "batch height width channels"],
+) -> Float[Array, "batch height width channels"]:
+    """The image moved by one pixel up and left; zeros enter below and at the right."""
+    return _pad(x, -1, 1, -1, 1)
 
 
 def channel_mean(x: Float[Array, "batch height width channels"]) -> Float[Array, " channels"]:

@@ -15,7 +15,6 @@ import numpy as np
 
 from nasgen.networks import linear_maps
 from nasgen.networks.ops import EPSILON
-from nasgen.networks.padding import Weights
 from nasgen.networks.plan import Plan
 from nasgen.networks.programs import Signature, result
 
@@ -39,7 +38,7 @@ class Forward(NamedTuple):
     scales: list[Tensor | None]
 
 
-def walk_forward(plan: Plan, weights: Sequence[Weights], x: Tensor, run) -> Forward:
+def walk_forward(plan: Plan, weights: Sequence[dict[str, Tensor]], x: Tensor, run) -> Forward:
     """Forward of `x [batch, height, width, channels]` with batch statistics; the last value is the
     logits."""
     values, inputs, scales = [x], [], []
@@ -71,7 +70,7 @@ class Backward(NamedTuple):
 
 def walk_backward(
     plan: Plan,
-    weights: Sequence[Weights],
+    weights: Sequence[dict[str, Tensor]],
     forward: Forward,
     seed: Tensor,
     run,
@@ -124,7 +123,7 @@ class Codes(NamedTuple):
 
 def walk_codes(
     plan: Plan,
-    weights: Sequence[Weights],
+    weights: Sequence[dict[str, Tensor]],
     x: Tensor,
     run,
     *,

@@ -1,8 +1,8 @@
 """The passes that proxies share, over compiled programs: each field of `Passes`, computed once.
 
 A pass has two halves: a walk, which runs programs and leaves arrays on the device, and its finish
-on the host, where widths are cropped to the true ones. `signatures` lets the walks run over shapes
-alone, to learn which programs they need.
+on the host (`finish`), where widths are cropped to the true ones. `signatures` lets the walks run
+over shapes alone, to learn which programs they need.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,13 +14,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from nasgen.networks import flows, padding, walks
-from nasgen.networks.costs import count
-from nasgen.networks.padding import Weights, crop, true_gradient
+from nasgen.networks.padding import Weights
 from nasgen.networks.plan import Plan
-from nasgen.networks.programs import PROGRAMS, Programs, Signature, bucket
-from nasgen.proxies.proxy import Blocks, Passes, Zen
+from nasgen.networks.programs import PROGRAMS, Programs, Signature
+from nasgen.proxies.finish import finish
+from nasgen.proxies.proxy import Passes
 
-ZEN_STEP, ZEN_MOMENTUM = 0.01, 0.1
+ZEN_STEP = 0.01  # how far noise moves the images of `zen`
 NTK_EXAMPLES = 8  # of the batch, whose gradients the kernel compares
 
 
@@ -83,7 +83,7 @@ class _Walks:
             self.images,
             self.run,
             outputs="agreements" in self.needs,
-            relus="relu_agreements" in self.needs,
+            relus="fresh_relu_agreements" in self.needs,
         )
 
     @cached_property
@@ -147,6 +147,11 @@ def _ntk(w: _Walks) -> list:
     return kernels
 
 
+def _training_relus(w: _Walks) -> list:
+    rows = zip(w.plan.steps, w.forward.inputs, strict=True)
+    return [w.run("codes", (), x) for step, x in rows if step.layer.relu]
+
+
 def _patterns(w: _Walks) -> list:
     rows = zip(w.plan.steps, w.forward.inputs, strict=True)
     return [w.run("patterns", (), x) for step, x in rows if step.layer.relu]
@@ -187,7 +192,8 @@ _WALKS: dict[str, Callable[[_Walks], Any]] = {
     "sign_sums": _sign_sums,
     "ntk": _ntk,
     "agreements": lambda w: w.codes.outputs,
-    "relu_agreements": lambda w: w.codes.relus,
+    "relu_agreements": _training_relus,
+    "fresh_relu_agreements": lambda w: w.codes.relus,
     "patterns": _patterns,
     "synflow": lambda w: w.flows,
     "synflow_snr": lambda w: w.flows,
@@ -195,104 +201,6 @@ _WALKS: dict[str, Callable[[_Walks], Any]] = {
     "blocks": _blocks,
 }
 PASSES = tuple(_WALKS)
-
-
-# ---- and its finish on the host -----------------------------------------------------------------
-
-
-def _true(plan: Plan, kernels: Sequence) -> list[np.ndarray]:
-    rows = zip(plan.steps, kernels, strict=True)
-    return [true_gradient(s.layer, g) for s, g in rows if s.layer.has_kernel]
-
-
-def _add_signs(plan: Plan, examples: list) -> list[np.ndarray]:
-    signs = [[np.sign(g) for g in _true(plan, kernels)] for kernels in examples]
-    return [np.sum(layer, 0) for layer in zip(*signs, strict=True)]
-
-
-def _gram(plan: Plan, examples: list) -> np.ndarray:
-    rows = [np.concatenate([g.ravel() for g in _true(plan, kernels)]) for kernels in examples]
-    rows = np.stack(rows).astype(np.float64)
-    return rows @ rows.T
-
-
-def _finish_products(plan: Plan, products: list) -> list[np.ndarray]:
-    rows = [(s.layer, p) for s, p in zip(plan.steps, products, strict=True) if s.layer.has_kernel]
-    batch = next(len(p) for _, p in rows if p is not None)
-    return [
-        np.zeros((batch, layer.out_channels)) if p is None else p[:, : layer.out_channels]
-        for layer, p in rows
-    ]
-
-
-def _finish_agreements(padded: list[int], agreements: list) -> np.ndarray:
-    return np.stack(agreements).astype(np.float64) - np.array(padded, np.float64)[:, None, None]
-
-
-def _output_agreements(plan: Plan, agreements: list) -> np.ndarray:
-    padded = [padding.padded_units(step) for step in plan.steps if step.layer.has_kernel]
-    return _finish_agreements(padded, agreements)
-
-
-def _relu_agreements(plan: Plan, agreements: list) -> np.ndarray:
-    padded = [padding.padded_inputs(step) for step in plan.steps if step.layer.relu]
-    return _finish_agreements(padded, agreements)
-
-
-def _finish_patterns(plan: Plan, patterns: list) -> list[np.ndarray]:
-    widths = [step.layer.in_channels for step in plan.steps if step.layer.relu]
-    rows = zip(patterns, widths, strict=True)
-    return [p[..., :width].reshape(len(p), -1) for p, width in rows]
-
-
-def _finish_zen(plan: Plan, zen: tuple) -> Zen:
-    distances, first, second = zen
-    variances = []
-    for step, *scales in zip(plan.steps, first, second, strict=True):
-        if step.layer.norm == "none":
-            continue
-        n = len(distances) * np.prod(step.out_size)
-        running = np.ones(step.layer.out_channels)
-        for scale in scales:
-            scale = scale[: step.layer.out_channels].astype(np.float64)
-            batch = np.maximum(scale**-2 - walks.EPSILON, 0) * n / max(n - 1, 1)
-            running = (1 - ZEN_MOMENTUM) * running + ZEN_MOMENTUM * batch
-        variances.append(running.mean())
-    return Zen(distances.astype(np.float64), np.array(variances))
-
-
-def _finish_blocks(plan: Plan, blocks: tuple) -> Blocks:
-    widths = [plan.steps[block - 1].layer.out_channels for block in plan.blocks]
-    covariances = [crop(c, (n, n)) for c, n in zip(blocks[0], widths, strict=True)]
-    transfers = []
-    for transfer, before, after in zip(blocks[1], widths, widths[1:], strict=False):
-        parts = transfer.reshape(-1, bucket(before), transfer.shape[1])
-        transfers.append(parts[:, :before, :after].reshape(-1, after))
-    return Blocks(covariances, transfers)
-
-
-def _finish_jacobian(plan: Plan, g) -> np.ndarray:
-    """Zeros, not rounding noise, where the classifier averages what a batch norm has centred: the
-    logits' sum over the batch is constant then, whatever the images."""
-    last = plan.steps[-1]
-    centred = not last.layer.relu and plan.steps[plan.features - 1].layer.norm != "none"
-    return (np.zeros_like(g) if centred else g)[..., : plan.input_shape[2]].reshape(len(g), -1)
-
-
-_FINISH: dict[str, Callable[[Plan, Any], Any]] = {
-    "gradients": _true,
-    "products": _finish_products,
-    "half_gradients": lambda plan, halves: tuple(_true(plan, half) for half in halves),
-    "curvature": _true,
-    "jacobian": _finish_jacobian,
-    "sign_sums": _add_signs,
-    "ntk": _gram,
-    "agreements": _output_agreements,
-    "relu_agreements": _relu_agreements,
-    "patterns": _finish_patterns,
-    "zen": _finish_zen,
-    "blocks": _finish_blocks,
-}
 
 
 # ---- all together -------------------------------------------------------------------------------
@@ -352,20 +260,6 @@ def _walk(plan: Plan, padded, images, labels, draws: Draws, needs, run) -> dict[
     labels = np.asarray(labels, np.int32)
     one = _Walks(plan, padded, images, labels, draws, frozenset(needs), run)
     return {name: _WALKS[name](one) for name in needs}
-
-
-def finish(plan: Plan, weights: Sequence[Weights], labels, walked: dict[str, Any]) -> Passes:
-    """What the walks left, on the host and at true widths."""
-    kernels = [w["kernel"] for w in weights if "kernel" in w]
-    found = {name: _FINISH[name](plan, value) for name, value in walked.items() if name in _FINISH}
-    if "synflow" in walked or "synflow_snr" in walked:
-        steps = zip(
-            plan.steps, weights, walked.get("synflow", walked.get("synflow_snr")), strict=True
-        )
-        layers = [flows.layer_flow(s.layer, w["kernel"], f) for s, w, f in steps if "kernel" in w]
-        found["synflow"] = np.array([one.total for one in layers])
-        found["synflow_snr"] = np.array([one.ratio for one in layers])
-    return Passes(count(plan), kernels, np.asarray(labels), plan.num_classes, **found)
 
 
 def signatures(

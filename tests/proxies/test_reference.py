@@ -5,9 +5,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from nasgen.proxies.grasp import layer_grasp
 
-from nasgen.proxies.nwot import layer_log_det, nwot, nwot_outputs
+from nasgen.proxies.grasp import layer_grasp
+from nasgen.proxies.nwot import layer_log_det, nwot_fresh, nwot_outputs
 from nasgen.proxies.passes import compile_for, run_passes
 from nasgen.proxies.proxy import Passes
 from nasgen.proxies.snip import layer_snr, saliencies
@@ -15,7 +15,7 @@ from nasgen.proxies.synflow import synflow
 from nasgen.proxies.t_cet import t_cet
 from tests.proxies.reference_networks import Reference, load
 
-NEEDS = ("gradients", "curvature", "agreements", "relu_agreements", "synflow")
+NEEDS = ("gradients", "curvature", "agreements", "fresh_relu_agreements", "synflow")
 FLOAT64 = Path(__file__).with_name("reference_float64.npz")  # by make_float64.py
 SLOW = [pytest.param(i, marks=pytest.mark.slow) for i in (1, 2, 3, 5, 6, 7)]
 
@@ -64,7 +64,7 @@ def test_scores_are_those_of_the_reference_library(reference_dir, index):
     np.testing.assert_allclose(layer_log_det(passes), theirs, atol=1e-2)
     assert np.median(np.abs(layer_log_det(passes) - theirs)) < 1e-5
     np.testing.assert_allclose(nwot_outputs(passes), scores["nwot"], rtol=1e-5)
-    np.testing.assert_allclose(nwot(passes), scores["nwot_relu"], rtol=1e-5)
+    np.testing.assert_allclose(nwot_fresh(passes), scores["nwot_relu"], rtol=1e-5)
     np.testing.assert_allclose(np.exp(passes.synflow), scores["synflow"], rtol=1e-5)
     np.testing.assert_allclose(synflow(passes), np.log(np.sum(scores["synflow"])), rtol=1e-7)
     np.testing.assert_allclose(

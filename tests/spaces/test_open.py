@@ -1,4 +1,4 @@
-"""The `open` space, through the registry: sampling and mutation. A new space joins by its entry."""
+"""Every space of the registry: sampling, mutation, packing; then `open`, its rules by hand."""
 
 import collections
 
@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from nasgen.spaces import SPACES, graphs
+from nasgen.spaces import SPACES, formats, graphs
 from nasgen.types import MAX_OP_NODES, Cell, Op
 
 
@@ -34,6 +34,28 @@ def test_samples_hold_every_op_and_size(space):
     cells = graphs.unpack(space.sample(jax.random.key(5), 3000))
     assert {op for cell in cells for op in cell.ops} == set(range(len(space.ops)))
     assert len(set(graphs.canonical_keys(graphs.pack(cells)))) > 2000
+
+
+def test_a_mutant_is_a_valid_cell_and_another_one(space):
+    cells = graphs.unpack(space.sample(jax.random.key(9), 60))
+    keys = jax.random.split(jax.random.key(10), len(cells))
+    mutants = [space.mutate(key, cell) for key, cell in zip(keys, cells, strict=True)]
+    assert mutants == [space.mutate(key, cell) for key, cell in zip(keys, cells, strict=True)]
+    before, after = graphs.pack(cells), graphs.pack(mutants)
+    assert space.is_valid(after).all() and graphs.unpack(after) == mutants
+    pairs = zip(graphs.canonical_keys(before), graphs.canonical_keys(after), strict=True)
+    assert all(one != other for one, other in pairs)
+
+
+def test_cells_survive_packing_and_json(space):
+    batch = space.sample(jax.random.key(11), 300)
+    cells = graphs.unpack(batch)
+    again = graphs.pack(cells)
+    np.testing.assert_array_equal(again.nodes, batch.nodes)
+    np.testing.assert_array_equal(again.adjacency, batch.adjacency)
+    for cell in cells:
+        if cell.ops:
+            assert formats.cell_from_json(formats.cell_to_json(cell, space), space) == cell
 
 
 def test_open_vocabulary_by_hand():
