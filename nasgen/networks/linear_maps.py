@@ -10,8 +10,12 @@ from nasgen.networks.plan import Layer
 from nasgen.networks.programs import MAX_CORNERS, bucket
 
 
-def forward(run, layer: Layer, weights: dict, x):
-    """The map with its bias; no ReLU, no norm. `x` itself for an identity."""
+def forward(run, layer: Layer, weights: dict, x, *, relu: bool = False):
+    """The map with its bias; no norm. `x` itself for an identity.
+
+    relu: of `x` first, within a depthwise convolution's own program."""
+    if relu and layer.kind != "depthwise":
+        x = run("relu", (), x)
     if layer.kind == "identity":
         return x
     out = padded_layer(layer).out_channels
@@ -28,7 +32,7 @@ def forward(run, layer: Layer, weights: dict, x):
     if layer.kind == "shift":
         return run("shift", (1,), x)
     if layer.kind == "depthwise":
-        constants = (layer.kernel, layer.dilation, layer.stride)
+        constants = (layer.kernel, layer.dilation, layer.stride, int(relu))
         return run("depthwise", constants, x, weights["kernel"])
     if layer.kind == "zero":
         height, width = (-(-n // layer.stride) for n in x.shape[1:3])
@@ -70,7 +74,7 @@ def input_gradient(run, layer: Layer, weights: dict, x, g):
         return run("convolution_input_gradient", constants, g, weights["kernel"])
     if layer.kind == "depthwise":
         g = run("spread", (height, width), g) if layer.stride == 2 else g
-        constants = (layer.kernel, layer.dilation, 1)
+        constants = (layer.kernel, layer.dilation, 1, 0)
         return run("depthwise", constants, g, weights["kernel"][::-1, ::-1])
     if layer.kind in ("conv", "linear"):
         kernel = _matrix(layer, weights["kernel"])
@@ -80,15 +84,17 @@ def input_gradient(run, layer: Layer, weights: dict, x, g):
     return run("spread", (height, width), g) if layer.stride == 2 else g
 
 
-def kernel_gradient(run, layer: Layer, x, g):
+def kernel_gradient(run, layer: Layer, x, g, *, relu: bool = False):
     """The gradient by the kernel: `[k, k, in, out]`, `[in, out]` for kernel 1, for depthwise
-    `[rows, channels]`, only the first `k * k` rows of which count."""
+    `[rows, channels]`, only the first `k * k` rows of which count. relu: as in `forward`."""
+    if relu and layer.kind != "depthwise":
+        x = run("relu", (), x)
     out = padded_layer(layer).out_channels
     if layer.kind == "depthwise":
         g = run("spread", x.shape[1:3], g) if layer.stride == 2 else g
         if layer.kernel == 1:
-            return run("channel_products", (), x, g)
-        return run("depthwise_gradient", (), x, g, *_corners(layer))
+            return run("channel_products", (int(relu),), x, g)
+        return run("depthwise_gradient", (int(relu),), x, g, *_corners(layer))
     if layer.kind == "conv" and layer.kernel > 1:
         return run("convolution_kernel_gradient", (out, layer.kernel, layer.stride), x, g)
     if layer.kind == "linear":

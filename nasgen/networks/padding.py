@@ -6,6 +6,7 @@ and changes no result. Walks run on padded arrays; what leaves them is cropped h
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -27,6 +28,7 @@ def draw_weights(rng: np.random.Generator, plan: Plan) -> list[Weights]:
     return [network.draw_weights(rng, step.layer._replace(norm="none")) for step in plan.steps]
 
 
+@lru_cache(maxsize=2**16)
 def padded_layer(layer: Layer) -> Layer:
     """The layer with both widths in buckets; logits stay as many as there are classes."""
     out = layer.out_channels if layer.kind == "linear" else bucket(layer.out_channels)

@@ -30,6 +30,7 @@ MAX_PROGRAMS = 4096
 _BUCKETS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 6144)
 
 
+@cache
 def bucket(width: int) -> int:
     """The padded width of `width` channels; up to three stay as they are (those of images)."""
     if width < 4:
@@ -58,8 +59,9 @@ def _relu_backward(x, g):
     return jnp.where(x > 0, g, 0)
 
 
-def _add(x, y):
-    return x + y
+def _add(_number, relu, *arrays):
+    total = sum(arrays[1:], arrays[0])
+    return jax.nn.relu(total) if relu else total
 
 
 def _norm(x):
@@ -139,22 +141,23 @@ def _bias(x, bias):
     return x + ops.per_channel(bias, x)
 
 
-def _depthwise(_kernel_size, dilation, stride, x, kernel):
+def _depthwise(_kernel_size, dilation, stride, relu, x, kernel):
+    x = jax.nn.relu(x) if relu else x
     return ops.depthwise(x, kernel, stride=stride, dilation=dilation)
 
 
-def _depthwise_gradient(x, g, corners, num_corners):
+def _depthwise_gradient(relu, x, g, corners, num_corners):
     """Sums of shifted products: the kernel's gradient, whatever its size and dilation (stride 1).
 
     `corners` lists the shifts, padded to 25; only the first `num_corners` are computed."""
-    pad = MAX_SHIFT
+    pad, x = MAX_SHIFT, jax.nn.relu(x) if relu else x
     padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     return ops.shift_products(padded, g, corners + pad, num_corners)
 
 
-def _channel_products(x, g):
+def _channel_products(relu, x, g):
     """Sums over batch and pixels: a depthwise kernel's gradient where it has one pixel."""
-    return (x * g).sum((0, 1, 2))[None]
+    return ((jax.nn.relu(x) if relu else x) * g).sum((0, 1, 2))[None]
 
 
 MAX_CORNERS, MAX_SHIFT = 25, 4  # kernel 5, dilation 2
@@ -264,7 +267,7 @@ def _strided(shape, stride: int) -> tuple[int, ...]:
 _PRIMITIVES: dict[str, tuple[Callable, Callable[..., tuple]]] = {
     "relu": (_relu, lambda s: (_array(*s),)),
     "relu_backward": (_relu_backward, lambda s: (_array(*s), _array(*s))),
-    "add": (_add, lambda s: (_array(*s), _array(*s))),
+    "add": (_add, lambda s, number, relu: (_array(*s),) * number),
     "norm": (_norm, lambda s: (_array(*s),)),
     "norm_backward": (_norm_backward, lambda s: (_array(*s), _array(s[-1]), _array(*s))),
     "codes": (_codes, lambda s: (_array(*s),)),
@@ -284,17 +287,17 @@ _PRIMITIVES: dict[str, tuple[Callable, Callable[..., tuple]]] = {
         lambda s, out: (_array(*s), _array(*s[:-1], out)),
     ),
     "bias": (_bias, lambda s: (_array(*s), _array(s[-1]))),
-    "depthwise": (_depthwise, lambda s, k, d, t: (_array(*s), _array(k, k, s[-1]))),
+    "depthwise": (_depthwise, lambda s, k, d, t, relu: (_array(*s), _array(k, k, s[-1]))),
     "depthwise_gradient": (
         _depthwise_gradient,
-        lambda s: (
+        lambda s, relu: (
             _array(*s),
             _array(*s),
             _array(MAX_CORNERS, 2, dtype=jnp.int32),
             _array(dtype=jnp.int32),
         ),
     ),
-    "channel_products": (_channel_products, lambda s: (_array(*s), _array(*s))),
+    "channel_products": (_channel_products, lambda s, relu: (_array(*s), _array(*s))),
     "convolution": (
         _convolution,
         lambda s, out, k, t: (_array(*s), _array(k, k, s[-1], out)),

@@ -7,6 +7,7 @@ that they can be compiled beforehand, several at a time; `dual` makes one that c
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,44 +16,74 @@ import numpy as np
 
 from nasgen.networks import linear_maps
 from nasgen.networks.ops import EPSILON
-from nasgen.networks.plan import Plan
+from nasgen.networks.plan import Plan, Step
 from nasgen.networks.programs import Signature, result
 
 _FRESH_NORM = 1 / math.sqrt(1 + EPSILON)  # batch norm with running variance 1
 Tensor = Any  # an array on the device or the host, a `Dual`, or, being recorded, its shape
 
 
-def add_up(run, values: Sequence[Tensor]) -> Tensor:
-    """The sum of arrays of one shape."""
-    total = values[0]
-    for value in values[1:]:
-        total = run("add", (), total, value)
+def add_up(run, values: Sequence[Tensor], *, relu: bool = False) -> Tensor:
+    """The sum of arrays of one shape, up to three in a program; with `relu` its ReLU."""
+    total, left = values[0], list(values[1:])
+    if relu and not left:
+        return run("relu", (), total)
+    while left:
+        some, left = left[:2], left[2:]
+        total = run("add", (1 + len(some), int(relu and not left)), total, *some)
     return total
 
 
+class _Inputs:
+    """The inputs of a plan's steps during a walk; sums and ReLUs that several share, made once."""
+
+    def __init__(self, plan: Plan, run):
+        self.run, self.kept = run, {}
+        self.shares = Counter(map(self._key, plan.steps))
+
+    @staticmethod
+    def _key(step: Step) -> tuple[tuple[int, ...], bool]:
+        """A depthwise convolution's program applies the ReLU itself."""
+        return step.inputs, step.layer.relu and step.layer.kind != "depthwise"
+
+    def of(self, step: Step, values: Sequence[Tensor]) -> tuple[Tensor, bool]:
+        """A step's input, and whether its ReLU is in it. A ReLU that serves one step alone is left
+        to that, so that only its argument, which others need too, has to be kept."""
+        key = inputs, relu = self._key(step)
+        if len(inputs) == 1 and not (relu and self.shares[key] > 1):
+            return values[inputs[0]], False
+        if key not in self.kept:
+            self.kept[key] = add_up(self.run, [values[i] for i in inputs], relu=relu)
+        return self.kept[key], relu
+
+
 class Forward(NamedTuple):
-    """What the forward walk leaves behind, for each step: its input, value and norm scale."""
+    """What the forward walk leaves behind, for each step: its input, value and norm scale.
+
+    active: whether the layer's ReLU is in the input already (its sign tells the same either way).
+    """
 
     inputs: list[Tensor]
     values: list[Tensor]
     scales: list[Tensor | None]
+    active: list[bool]
 
 
 def walk_forward(plan: Plan, weights: Sequence[dict[str, Tensor]], x: Tensor, run) -> Forward:
     """Forward of `x [batch, height, width, channels]` with batch statistics; the last value is the
     logits."""
-    values, inputs, scales = [x], [], []
+    values, inputs, scales, actives, given = [x], [], [], [], _Inputs(plan, run)
     for step, w in zip(plan.steps, weights, strict=True):
         layer, scale = step.layer, None
-        y = add_up(run, [values[i] for i in step.inputs])
+        y, active = given.of(step, values)
         inputs.append(y)
-        y = run("relu", (), y) if layer.relu else y
-        y = linear_maps.forward(run, layer, w, y)
+        actives.append(active)
+        y = linear_maps.forward(run, layer, w, y, relu=layer.relu and not active)
         if layer.norm != "none":
             y, scale = run("norm", (), y)
         values.append(y)
         scales.append(scale)
-    return Forward(inputs, values[1:], scales)
+    return Forward(inputs, values[1:], scales, actives)
 
 
 def cross_entropy_gradient(forward: Forward, labels: Tensor, run) -> Tensor:
@@ -96,14 +127,15 @@ def walk_backward(
         if layer.norm != "none":
             g = run("norm_backward", (), forward.values[index], forward.scales[index], g)
         if layer.kind != "identity":
-            active = run("relu", (), x) if layer.relu else x
+            relu = layer.relu and not forward.active[index]
             if kernels and layer.has_kernel:
-                found[index] = linear_maps.kernel_gradient(run, layer, active, g)
+                found[index] = linear_maps.kernel_gradient(run, layer, x, g, relu=relu)
             if observe is not None and layer.has_kernel:
-                observe(index, active, g)
+                observe(index, run("relu", (), x) if relu else x, g)
             if not source and all(value == first for value in step.inputs):
                 continue
-            g = linear_maps.input_gradient(run, layer, weights[index], active, g)
+            y = run("relu", (), x) if relu and not layer.has_kernel else x
+            g = linear_maps.input_gradient(run, layer, weights[index], y, g)
         if g is None:
             continue
         g = run("relu_backward", (), x, g) if layer.relu else g
@@ -132,17 +164,15 @@ def walk_codes(
 ) -> Codes:
     """Codes in evaluation mode with fresh running statistics, where batch norm is one constant
     factor."""
-    values, codes = [x], Codes([], [])
+    values, codes, given = [x], Codes([], []), _Inputs(plan, run)
     for step, w in zip(plan.steps, weights, strict=True):
         layer = step.layer
-        y = add_up(run, [values[i] for i in step.inputs])
-        if layer.relu:
-            if relus:
-                codes.relus.append(run("codes", (), y))
-            y = run("relu", (), y)
+        y, active = given.of(step, values)
+        if layer.relu and relus:
+            codes.relus.append(run("codes", (), y))
         if layer.norm != "none" and w:
             w = {name: array * array.dtype.type(_FRESH_NORM) for name, array in w.items()}
-        y = linear_maps.forward(run, layer, w, y)
+        y = linear_maps.forward(run, layer, w, y, relu=layer.relu and not active)
         if layer.norm != "none" and not w:
             y = run("scale", (), y, y.dtype.type(_FRESH_NORM))
         if layer.has_kernel and outputs:
@@ -182,6 +212,9 @@ def dual(run) -> Callable:
     def run_dual(name: str, constants: tuple[int, ...], *arrays: Tensor) -> Any:
         if not any(isinstance(array, Dual) for array in arrays):
             return run(name, constants, *arrays)
+        if name == "depthwise" and constants[-1]:
+            x = run_dual("relu", (), arrays[0])
+            return run_dual(name, (*constants[:-1], 0), x, *arrays[1:])
         values = [a.value if isinstance(a, Dual) else a for a in arrays]
         tangents = [
             a.tangent if isinstance(a, Dual) else np.zeros(a.shape, a.dtype)
@@ -191,7 +224,7 @@ def dual(run) -> Callable:
         if name == "depthwise":  # bilinear: the primitive itself serves its derivative
             (x, kernel), (dx, dkernel) = values, tangents
             parts = run(name, constants, dx, kernel), run(name, constants, x, dkernel)
-            return Dual(run(name, constants, x, kernel), run("add", (), *parts))
+            return Dual(run(name, constants, x, kernel), add_up(run, parts))
         value, tangent = run(f"dual_{name}", constants, *values, *tangents)
         return jax.tree.map(Dual, value, tangent)
 
