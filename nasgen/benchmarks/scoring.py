@@ -29,13 +29,12 @@ from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.config import COMMON, UserError, check, optional, text, whole, wholes
 from nasgen.pipeline.workdir import Workdir, write_results
-from nasgen.proxies import PROXIES, Proxy
+from nasgen.proxies import PROXIES
 from nasgen.proxies.engine import score
-from nasgen.proxies.nwot import layer_log_det
 from nasgen.proxies.passes import compile_for
 from nasgen.spaces import SPACES, formats, graphs
 from nasgen.training.progress import announce, progress
-from nasgen.types import Architecture, Cell, MacroArchitecture, Stage, Task
+from nasgen.types import Architecture, Cell, MacroArchitecture, Op, Stage, Task
 
 RULES = {
     **COMMON,
@@ -52,10 +51,7 @@ RULES = {
     "one_gmac.num_classes": whole(2, 100_000),
 }
 OPEN = SPACES["open"]
-PAIR = {
-    "snip_snr": PROXIES["snip_snr"],
-    "nwot_layers": Proxy(("agreements",), lambda passes: float(layer_log_det(passes).sum())),
-}
+PAIR = {name: PROXIES[name] for name in ("snip_snr", "nwot_layers")}
 NETWORKS = "hgen_networks_cifar.json"  # of the reference folder, NASGEN_REFERENCE
 
 
@@ -139,10 +135,17 @@ def _setting(config: ConfigDict, keys, num_classes: int, architectures) -> Setti
 
 
 def warmup_cells() -> list[Cell]:
-    """Every op where its input is raw and where it is not, with sums at every place: between them
-    networks of these cells run every program that a network of any cells in their skeleton runs."""
-    edges = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
-    return [Cell((op, op), edges) for op in range(len(OPEN.ops))]
+    """Every op where its input is raw and where it is not, and sums of every number of arrays at
+    every place, with and without ReLU: between them, networks of these cells run every program that
+    a network of any cells in their skeleton runs."""
+    every = [(u, v) for v in range(1, 8) for u in range(v)]
+    wide = [edge for node in range(1, 7) for edge in ((0, node), (node, 7))]
+    chain = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
+    cells = [Cell((op, op), chain) for op in range(len(OPEN.ops))]
+    for kind in ("conv", "sep_conv"):
+        op = OPEN.ops.index(Op(kind, 1))
+        cells += [Cell((op,) * 6, tuple(sorted(edges))) for edges in (every, wide)]
+    return cells
 
 
 def _measure(

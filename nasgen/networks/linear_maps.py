@@ -32,7 +32,7 @@ def forward(run, layer: Layer, weights: dict, x, *, relu: bool = False):
     if layer.kind == "shift":
         return run("shift", (1,), x)
     if layer.kind == "depthwise":
-        constants = (layer.kernel, layer.dilation, layer.stride, int(relu))
+        constants = (layer.kernel, _dilation(layer), layer.stride, int(relu))
         return run("depthwise", constants, x, weights["kernel"])
     if layer.kind == "zero":
         height, width = (-(-n // layer.stride) for n in x.shape[1:3])
@@ -45,6 +45,11 @@ def forward(run, layer: Layer, weights: dict, x, *, relu: bool = False):
     else:
         y = run("convolution", (out, layer.kernel, layer.stride), x, weights["kernel"])
     return run("bias", (), y, weights["bias"]) if layer.bias else y
+
+
+def _dilation(layer: Layer) -> int:
+    """What the program is compiled for: a single pixel has no spacing."""
+    return layer.dilation if layer.kernel > 1 else 1
 
 
 def _matrix(layer: Layer, kernel):
@@ -74,7 +79,7 @@ def input_gradient(run, layer: Layer, weights: dict, x, g):
         return run("convolution_input_gradient", constants, g, weights["kernel"])
     if layer.kind == "depthwise":
         g = run("spread", (height, width), g) if layer.stride == 2 else g
-        constants = (layer.kernel, layer.dilation, 1, 0)
+        constants = (layer.kernel, _dilation(layer), 1, 0)
         return run("depthwise", constants, g, weights["kernel"][::-1, ::-1])
     if layer.kind in ("conv", "linear"):
         kernel = _matrix(layer, weights["kernel"])
