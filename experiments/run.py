@@ -46,8 +46,40 @@ def _bench_seeds(config, workdir):
     seeds.run(config, workdir)
 
 
+def _bench_proxies(config, workdir):
+    from nasgen.benchmarks import proxies
+
+    proxies.run(config, workdir)
+
+
+def _bench_skeletons(config, workdir):
+    from nasgen.benchmarks import skeletons
+
+    skeletons.run(config, workdir)
+
+
+def _bench_scoring(config, workdir):
+    from nasgen.benchmarks import scoring
+
+    scoring.run(config, workdir)
+
+
+def _bench_latency(config, workdir):
+    from nasgen.benchmarks import latency
+
+    latency.run(config, workdir)
+
+
 # What `config.pipeline` may name. Each imports its stage only when it runs.
-PIPELINES = {"design": _design, "pretrain": _pretrain, "bench_seeds": _bench_seeds}
+PIPELINES = {
+    "design": _design,
+    "pretrain": _pretrain,
+    "bench_seeds": _bench_seeds,
+    "bench_proxies": _bench_proxies,
+    "bench_skeletons": _bench_skeletons,
+    "bench_scoring": _bench_scoring,
+    "bench_latency": _bench_latency,
+}
 
 
 def main(argv: Sequence[str], *, pipelines: Mapping[str, Pipeline] = PIPELINES) -> int:

@@ -93,11 +93,21 @@ class Budget(NamedTuple):
 
     params: trainable parameters. macs: multiply-adds of convolutions and linear layers for one
     example. activation_memory: bytes of every float32 activation of one example, summed.
+    latency_ms: predicted milliseconds of inference for one example on the device at hand; the one
+    cost that is no exact count.
     """
 
     params: int | None = None
     macs: int | None = None
     activation_memory: int | None = None
+    latency_ms: float | None = None
+
+    @property
+    def counted(self) -> dict[str, int | None]:
+        """The bounds on costs that are counted exactly, by their names in `Costs`."""
+        bounds = self._asdict()
+        del bounds["latency_ms"]
+        return bounds
 
 
 class Costs(NamedTuple):

@@ -33,6 +33,7 @@ def get_config() -> ConfigDict:
     config.budget.params = placeholder(int)  # trainable parameters
     config.budget.macs = placeholder(int)  # multiply-adds for one example (FLOPs / 2)
     config.budget.activation_memory = placeholder(int)  # bytes of all activations of one example
+    config.budget.latency_ms = placeholder(float)  # predicted, one example, on this device
 
     # How the architecture is found.
     config.design = ConfigDict()
@@ -42,6 +43,9 @@ def get_config() -> ConfigDict:
     config.design.num_exact = 32  # candidates scored exactly, for each method
     config.design.score_batch = 32  # images in the batch of a score
     config.design.fitness = "t_cet"  # the zero-cost proxy that ranks candidates
+    # File of this device's latencies for `budget.latency_ms`, measured and written (minutes) where
+    # it lacks them; by default one in the user's cache.
+    config.design.latency_table = placeholder(str)
     config.design.baselines = ("random", "evolution")  # run beside ours, with the same budgets
 
     # How the winner is trained.

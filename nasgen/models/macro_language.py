@@ -36,7 +36,7 @@ STAGE_TOKENS = 4  # cluster, channels, stride, repeats
 
 # Places in the vector of `context_features`: five of the task, then (value, presence) pairs.
 TASK_FEATURES = 5
-OPTIONAL_FEATURES = (*Budget._fields, "quality")
+OPTIONAL_FEATURES = (*Budget().counted, "quality")
 NUM_FEATURES = TASK_FEATURES + 2 * len(OPTIONAL_FEATURES)
 # log10 of a middling budget, to subtract: 300 k params, 30 M MACs, 3 MB of activations.
 _MIDDLING = {"params": 5.5, "macs": 7.5, "activation_memory": 6.5}

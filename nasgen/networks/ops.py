@@ -13,8 +13,9 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 EPSILON = 1e-5  # of batch norm
 
@@ -97,18 +98,15 @@ def _shift_and_add(x, kernel, out: tuple[int, int], stride: int, dilation: int):
     return sum(windows[1:], windows[0])
 
 
-def _window(x, top, left, out: tuple[int, int], stride: int):
-    """The `out`-sized, strided part of `x` whose first pixel is (top, left); both may be traced."""
+def _window(x, top: int, left: int, out: tuple[int, int], stride: int):
+    """The `out`-sized, strided part of `x` whose first pixel is (top, left)."""
     height, width = (stride * (size - 1) + 1 for size in out)
-    shape = (x.shape[0], height, width, x.shape[3])
-    if isinstance(top, int):
-        return lax.slice(
-            x,
-            (0, top, left, 0),
-            (x.shape[0], top + height, left + width, x.shape[3]),
-            (1, stride, stride, 1),
-        )
-    return lax.dynamic_slice(x, (0, top, left, 0), shape)[:, ::stride, ::stride]
+    return lax.slice(
+        x,
+        (0, top, left, 0),
+        (x.shape[0], top + height, left + width, x.shape[3]),
+        (1, stride, stride, 1),
+    )
 
 
 def _pad(x, top: int, bottom: int, left: int, right: int, *, interior: int = 0):
@@ -122,7 +120,7 @@ def _depthwise_forward(stride, dilation, x, kernel):
 
 def _depthwise_backward(stride, dilation, residuals, g):
     """Input gradient: the same shifts with the kernel flipped. Kernel gradient: k * k sums of
-    shifted products, in a loop, since unrolled they take longer to compile and to run."""
+    shifted products."""
     x, kernel = residuals
     k, (height, width) = kernel.shape[0], x.shape[1:3]
     pad = dilation * (k - 1) // 2
@@ -132,41 +130,72 @@ def _depthwise_backward(stride, dilation, residuals, g):
     spread = _pad(g, low, high[0], low, high[1], interior=stride - 1)
     dx = _shift_and_add(spread, kernel[::-1, ::-1], (height, width), 1, dilation)
 
+    if k == 1:
+        return dx, _channel_sum(x[:, ::stride, ::stride] * g).reshape(kernel.shape)
     padded = _pad(x, pad, pad, pad, pad)
-    small = k > 1 and g.shape[1] * g.shape[2] <= _SMALL_MAP
-    sums = _sums_by_example if small else _sums_by_shift
-    return dx, sums(padded, g, k, stride, dilation).reshape(kernel.shape)
+    steps = dilation * np.arange(k, dtype=np.int32)
+    corners = np.stack(np.meshgrid(steps, steps, indexing="ij"), -1).reshape(k * k, 2)
+    return dx, shift_products(padded, g, corners, k * k, stride=stride).reshape(kernel.shape)
 
 
-_SMALL_MAP = 64  # pixels up to which a loop over examples beats one over shifts, as measured
+def shift_products(
+    padded: Float[Array, "batch height2 width2 channels"],
+    g: Float[Array, "batch height width channels"],
+    corners: Int[Array | np.ndarray, "shifts 2"],
+    number: int | Int[Array, ""],
+    *,
+    stride: int = 1,
+) -> Float[Array, "shifts channels"]:
+    """Sums over batch and pixels of `g` times the part of `padded` that begins at each of the first
+    `number` corners (row, column; within bounds); zero for the others.
+
+    In blocks small enough for the cache, where all shifts pass over a block before the next one is
+    read; a block is folded by sums of up to 16 products, which compile into one loop. On a CPU 2-4
+    times faster than a pass over the whole arrays for each shift."""
+    batch, height, width, channels = g.shape
+    rows = _divisor(height, _BLOCK // (width * channels))
+    examples = _divisor(batch, _BLOCK // (height * width * channels))
+    columns = _divisor(width, _TERMS)
+    folded = _divisor(rows, _TERMS // columns)
+    strips, zero = height // rows, jnp.int32(0)
+    corners = jnp.asarray(corners)
+
+    def add_block(n, total):
+        example, row = n // strips * examples, n % strips * rows
+        part = lax.dynamic_slice(g, (example, row, zero, zero), (examples, rows, *g.shape[2:]))
+
+        def add_shift(i, total):
+            top, left = corners[i, 0] + stride * row, corners[i, 1]
+            spans = stride * (rows - 1) + 1, stride * (width - 1) + 1
+            start, shape = (example, top, left, zero), (examples, *spans, channels)
+            window = lax.dynamic_slice(padded, start, shape)[:, ::stride, ::stride]
+            return total.at[i].add(_folded_product(window, part, folded, columns))
+
+        return lax.fori_loop(zero, jnp.asarray(number, jnp.int32), add_shift, total)
+
+    shape = (corners.shape[0], examples, rows // folded, width // columns, channels)
+    blocks = jnp.int32(batch // examples * strips)
+    return lax.fori_loop(zero, blocks, add_block, jnp.zeros(shape, g.dtype)).sum((1, 2, 3))
 
 
-def _sums_by_example(padded, g, k: int, stride: int, dilation: int):
-    """Shifted products summed one example at a time: all shifts of one small map stay in cache."""
-    out = g.shape[1:3]
-
-    def step(total, example):
-        one, gradient = example[0][None], example[1][None]
-        products = [
-            (_window(one, i * dilation, j * dilation, out, stride) * gradient).sum((0, 1))
-            for i in range(k)
-            for j in range(k)
-        ]
-        return total + jnp.stack(products), None
-
-    start = jnp.zeros((k * k, out[1], g.shape[3]), g.dtype)
-    return lax.scan(step, start, (padded, g))[0].sum(1)
+_BLOCK, _TERMS = 16_384, 16  # numbers in a block, products in a sum: as measured
 
 
-def _sums_by_shift(padded, g, k: int, stride: int, dilation: int):
-    """Shifted products summed over the whole batch, one shift at a time."""
-    steps = dilation * jnp.arange(k)
-    corners = jnp.stack(jnp.meshgrid(steps, steps, indexing="ij"), -1).reshape(k * k, 2)
+def _divisor(number: int, most: int) -> int:
+    """The largest divisor of `number` up to `most` (at least 1)."""
+    return next(d for d in range(max(min(number, most), 1), 0, -1) if number % d == 0)
 
-    def one(corner):
-        return _channel_sum(_window(padded, corner[0], corner[1], g.shape[1:3], stride) * g)
 
-    return lax.map(one, corners)
+def _folded_product(x, y, rows: int, columns: int):
+    """`x * y` in `rows` x `columns` parts, added up."""
+    height, width = x.shape[1] // rows, x.shape[2] // columns
+    parts = [
+        (slice(None), slice(i * height, (i + 1) * height), slice(j * width, (j + 1) * width))
+        for i in range(rows)
+        for j in range(columns)
+    ]
+    products = [x[part] * y[part] for part in parts]
+    return sum(products[1:], products[0])
 
 
 _shifted_depthwise.defvjp(_depthwise_forward, _depthwise_backward)
@@ -183,7 +212,7 @@ def average_pool(
     """Average over windows; padding is not counted."""
     if kernel == 1:
         return x[:, ::stride, ::stride]
-    window, strides, padding = _pool_windows(x.shape, kernel, stride)
+    window, strides, padding = _pool_windows(x.shape[1:3], kernel, stride)
     total = lax.reduce_window(x, 0.0, lax.add, window, strides, padding)
     ones = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
     return total / lax.reduce_window(ones, 0.0, lax.add, window, strides, padding)
@@ -193,14 +222,14 @@ def max_pool(
     x: Float[Array, "batch height width channels"], *, kernel: int, stride: int = 1
 ) -> Float[Array, "batch height2 width2 channels"]:
     """Maximum over windows; padding is not counted."""
-    return lax.reduce_window(x, -jnp.inf, lax.max, *_pool_windows(x.shape, kernel, stride))
+    return lax.reduce_window(x, -jnp.inf, lax.max, *_pool_windows(x.shape[1:3], kernel, stride))
 
 
-def _pool_windows(shape: tuple[int, ...], kernel: int, stride: int):
+def _pool_windows(size: tuple[int, int], kernel: int, stride: int):
     """Window, strides and padding of a pooling. The first window starts `(kernel - 1) // 2` pixels
     before the image (kernel 2: at its first pixel), the last one ends behind it where it must."""
     low = (kernel - 1) // 2
-    spans = [(low, (out_size(n, stride) - 1) * stride + kernel - n - low) for n in shape[1:3]]
+    spans = [(low, (out_size(n, stride) - 1) * stride + kernel - n - low) for n in size]
     return (1, kernel, kernel, 1), (1, stride, stride, 1), ((0, 0), *spans, (0, 0))
 
 

@@ -14,11 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.sharding import SingleDeviceSharding
 
 from nasgen.networks import ops
 
@@ -34,11 +37,13 @@ def bucket(width: int) -> int:
 
 
 class Signature(NamedTuple):
-    """What one program is compiled for: the primitive, its input's shape, and its constants."""
+    """What one program is compiled for: the primitive, its constants, its first array's shape and
+    type. A name that begins with `dual_` is the primitive's value and directional derivative."""
 
     name: str
     shape: tuple[int, ...]
     constants: tuple[int, ...] = ()
+    dtype: np.dtype = np.dtype(np.float32)
 
 
 # ---- primitives on x [batch, height, width, channels] -------------------------------------------
@@ -78,8 +83,10 @@ def _codes(x):
 
 
 def _rescale(x):
-    """A positive array over its mean, and the mean's logarithm."""
-    scale = jnp.maximum(x.mean(), jnp.finfo(x.dtype).tiny)
+    """An array that is nowhere negative over its mean (over one where all is zero), and the
+    logarithm of what it was divided by."""
+    mean = x.mean()
+    scale = jnp.where(mean > 0, jnp.maximum(mean, jnp.finfo(x.dtype).tiny), 1)
     return x / scale, jnp.log(scale)
 
 
@@ -110,9 +117,12 @@ def _matmul(_out, x, kernel):
     return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[-1])
 
 
-def _matmul_backward(out, x, kernel, g):
-    rows, g = x.reshape(-1, x.shape[-1]), g.reshape(-1, out)
-    return (g @ kernel.T).reshape(x.shape), rows.T @ g
+def _matmul_input_gradient(inputs, g, kernel):
+    return (g.reshape(-1, g.shape[-1]) @ kernel.T).reshape(*g.shape[:-1], inputs)
+
+
+def _matmul_kernel_gradient(out, x, g):
+    return x.reshape(-1, x.shape[-1]).T @ g.reshape(-1, out)
 
 
 def _bias(x, bias):
@@ -129,14 +139,7 @@ def _depthwise_gradient(x, g, corners, num_corners):
     `corners` lists the shifts, padded to 25; only the first `num_corners` are computed."""
     pad = MAX_SHIFT
     padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-
-    def step(i, total):
-        start = (0, corners[i, 0] + pad, corners[i, 1] + pad, 0)
-        product = lax.dynamic_slice(padded, start, x.shape) * g
-        return total.at[i].set(product.sum((0, 1)).sum(0))
-
-    total = jnp.zeros((corners.shape[0], x.shape[-1]), x.dtype)
-    return lax.fori_loop(0, num_corners, step, total)
+    return ops.shift_products(padded, g, corners + pad, num_corners)
 
 
 MAX_CORNERS, MAX_SHIFT = 25, 4  # kernel 5, dilation 2
@@ -146,8 +149,14 @@ def _convolution(_out, _kernel_size, stride, x, kernel):
     return ops.convolution(x, kernel, stride=stride)
 
 
-def _convolution_backward(_out, _kernel_size, stride, x, kernel, g):
-    return jax.vjp(lambda x, k: ops.convolution(x, k, stride=stride), x, kernel)[1](g)
+def _convolution_input_gradient(height, width, stride, _kernel_size, _in, g, kernel):
+    x = jnp.zeros((g.shape[0], height, width, kernel.shape[2]), g.dtype)
+    return jax.vjp(lambda x: ops.convolution(x, kernel, stride=stride), x)[1](g)[0]
+
+
+def _convolution_kernel_gradient(out, kernel_size, stride, x, g):
+    kernel = jnp.zeros((kernel_size, kernel_size, x.shape[3], out), g.dtype)
+    return jax.vjp(lambda k: ops.convolution(x, k, stride=stride), kernel)[1](g)[0]
 
 
 def _pool(kernel_size, stride, x):
@@ -160,14 +169,76 @@ def _pool_backward(kernel_size, stride, height, width, g):
     return jax.vjp(pool, jnp.zeros(shape, g.dtype))[1](g)[0]
 
 
+def _max_pool(kernel_size, stride, x):
+    return ops.max_pool(x, kernel=kernel_size, stride=stride)
+
+
+def _max_pool_backward(kernel_size, stride, x, g):
+    return jax.vjp(partial(ops.max_pool, kernel=kernel_size, stride=stride), x)[1](g)[0]
+
+
+def _channels(start, keep, offset, width, x):
+    """Channels `start` to `start + keep`, from number `offset` on among `width`, others zero."""
+    after = width - offset - keep
+    spans = [(0, 0, 0)] * (x.ndim - 1) + [(offset, after, 0)]
+    return lax.pad(x[..., start : start + keep], jnp.zeros((), x.dtype), spans)
+
+
+def _shift(by, x):
+    """The image moved by one pixel, up and left (`by` 1) or back (-1); zeros enter."""
+    span = (-1, 1, 0) if by == 1 else (1, -1, 0)
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), span, span, (0, 0, 0)])
+
+
+def _patterns(x):
+    """Signs of each unit over the batch, packed: bit `i % 32` of word `i // 32` is example `i`."""
+    words = []
+    for start in range(0, x.shape[0], 32):
+        bits = (x[start : start + 32] > 0).astype(jnp.uint32)
+        places = jnp.arange(bits.shape[0], dtype=jnp.uint32).reshape(-1, 1, 1, 1)
+        words.append((bits << places).sum(0, dtype=jnp.uint32))
+    return jnp.stack(words)
+
+
+def _products(x, g):
+    """Sum over pixels of `x * g`, `[batch, channels]`."""
+    return (x * g).reshape(x.shape[0], -1, x.shape[-1]).sum(1)
+
+
+def _distances(x, y):
+    """Sum of |x - y| of each example."""
+    return jnp.abs(x - y).reshape(x.shape[0], -1).sum(1)
+
+
+def _covariance(x):
+    """`[channels, channels]`, over batch and pixels."""
+    rows = x.reshape(-1, x.shape[-1])
+    rows = rows - rows.mean(0, keepdims=True)
+    return rows.T @ rows / rows.shape[0]
+
+
+def _transfer(stride, _out, x, y):
+    """Mean over batch and pixels of `x y'`, `[stride * stride * in, out]`: `x` is `stride` times as
+    fine as `y`, its pixels under one of `y` become channels (first axes: row, column)."""
+    b, h, w, c = y.shape
+    spans = [(0, 0), (0, stride * h - x.shape[1]), (0, stride * w - x.shape[2]), (0, 0)]
+    x = jnp.pad(x, spans).reshape(b, h, stride, w, stride, -1).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(b * h * w, -1).T @ y.reshape(-1, c) / (b * h * w)
+
+
 def _cross_entropy_gradient(logits, labels):
     """Of the mean cross-entropy, by the logits."""
     target = jax.nn.one_hot(labels, logits.shape[1], dtype=logits.dtype)
     return (jax.nn.softmax(logits) - target) / logits.shape[0]
 
 
-def _array(*shape: int, dtype=jnp.float32) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, dtype)
+class _Argument(NamedTuple):
+    shape: tuple[int, ...]
+    dtype: Any  # None: that of the signature
+
+
+def _array(*shape: int, dtype=None) -> _Argument:
+    return _Argument(shape, dtype)
 
 
 def _strided(shape, stride: int) -> tuple[int, ...]:
@@ -189,9 +260,13 @@ _PRIMITIVES: dict[str, tuple[Callable, Callable[..., tuple]]] = {
     "pixel_mean": (_pixel_mean, lambda s: (_array(*s),)),
     "pixel_mean_backward": (_pixel_mean_backward, lambda s, h, w: (_array(*s),)),
     "matmul": (_matmul, lambda s, out: (_array(*s), _array(s[-1], out))),
-    "matmul_backward": (
-        _matmul_backward,
-        lambda s, out: (_array(*s), _array(s[-1], out), _array(*s[:-1], out)),
+    "matmul_input_gradient": (
+        _matmul_input_gradient,
+        lambda s, inputs: (_array(*s), _array(inputs, s[-1])),
+    ),
+    "matmul_kernel_gradient": (
+        _matmul_kernel_gradient,
+        lambda s, out: (_array(*s), _array(*s[:-1], out)),
     ),
     "bias": (_bias, lambda s: (_array(*s), _array(s[-1]))),
     "depthwise": (_depthwise, lambda s, k, d, t: (_array(*s), _array(k, k, s[-1]))),
@@ -208,16 +283,31 @@ _PRIMITIVES: dict[str, tuple[Callable, Callable[..., tuple]]] = {
         _convolution,
         lambda s, out, k, t: (_array(*s), _array(k, k, s[-1], out)),
     ),
-    "convolution_backward": (
-        _convolution_backward,
-        lambda s, out, k, t: (
-            _array(*s),
-            _array(k, k, s[-1], out),
-            _array(*_strided(s, t)[:-1], out),
-        ),
+    "convolution_input_gradient": (
+        _convolution_input_gradient,
+        lambda s, h, w, t, k, i: (_array(*s), _array(k, k, i, s[-1])),
+    ),
+    "convolution_kernel_gradient": (
+        _convolution_kernel_gradient,
+        lambda s, out, k, t: (_array(*s), _array(*_strided(s, t)[:-1], out)),
     ),
     "pool": (_pool, lambda s, k, t: (_array(*s),)),
     "pool_backward": (_pool_backward, lambda s, k, t, h, w: (_array(*s),)),
+    "max_pool": (_max_pool, lambda s, k, t: (_array(*s),)),
+    "max_pool_backward": (
+        _max_pool_backward,
+        lambda s, k, t: (_array(*s), _array(*_strided(s, t))),
+    ),
+    "channels": (_channels, lambda s, *_: (_array(*s),)),
+    "shift": (_shift, lambda s, by: (_array(*s),)),
+    "patterns": (_patterns, lambda s: (_array(*s),)),
+    "products": (_products, lambda s: (_array(*s), _array(*s))),
+    "distances": (_distances, lambda s: (_array(*s), _array(*s))),
+    "covariance": (_covariance, lambda s: (_array(*s),)),
+    "transfer": (
+        _transfer,
+        lambda s, t, out: (_array(*s), _array(*_strided(s, t)[:-1], out)),
+    ),
     "cross_entropy_gradient": (
         _cross_entropy_gradient,
         lambda s: (_array(*s), _array(s[0], dtype=jnp.int32)),
@@ -231,10 +321,12 @@ _PRIMITIVES: dict[str, tuple[Callable, Callable[..., tuple]]] = {
 class Programs:
     """Compiled programs by signature; the oldest is dropped beyond `MAX_PROGRAMS`.
 
+    device: where they run, JAX's default if None.
     num_compiled, seconds_compile: since the start of the process (wall seconds).
     """
 
-    def __init__(self):
+    def __init__(self, device: jax.Device | None = None):
+        self.device = device
         self.num_compiled, self.seconds_compile = 0, 0.0
         self._kept: dict[Signature, Callable] = {}
         self._lock = threading.Lock()
@@ -244,7 +336,7 @@ class Programs:
 
     def run(self, name: str, constants: tuple[int, ...], *arrays: Any) -> Any:
         """Runs a primitive on arrays, the first of which has the signature's shape."""
-        signature = Signature(name, arrays[0].shape, constants)
+        signature = Signature(name, arrays[0].shape, constants, arrays[0].dtype)
         program = self._kept.get(signature)
         if program is None:
             self.compile([signature])
@@ -258,10 +350,10 @@ class Programs:
             return 0
         started = time.perf_counter()
         if len(missing) == 1:
-            made = [_build(missing[0])]
+            made = [_build(missing[0], self.device)]
         else:
             with ThreadPoolExecutor(threads) as pool:
-                made = list(pool.map(_build, missing))
+                made = list(pool.map(partial(_build, device=self.device), missing))
         with self._lock:
             for signature, program in zip(missing, made, strict=True):
                 while len(self._kept) >= MAX_PROGRAMS:
@@ -272,11 +364,53 @@ class Programs:
         return len(missing)
 
 
-def _build(signature: Signature) -> Callable:
-    function, shapes = _PRIMITIVES[signature.name]
-    constants = signature.constants
-    bound = jax.jit(lambda *arrays: function(*constants, *arrays))
-    return bound.lower(*shapes(signature.shape, *constants)).compile()
+def _bound(signature: Signature) -> tuple[Callable, list[jax.ShapeDtypeStruct]]:
+    """A signature's function of arrays alone, and the arrays it takes."""
+    name = signature.name.removeprefix("dual_")
+    function, shapes = _PRIMITIVES[name]
+    arguments = [
+        jax.ShapeDtypeStruct(a.shape, a.dtype or signature.dtype)
+        for a in shapes(signature.shape, *signature.constants)
+    ]
+    bound = partial(function, *signature.constants)
+    if name == signature.name:
+        return bound, arguments
+    moving = [i for i, a in enumerate(arguments) if jnp.issubdtype(a.dtype, jnp.floating)]
+
+    def dual(*arrays):
+        values, tangents = list(arrays[: len(arguments)]), arrays[len(arguments) :]
+
+        def of_moving(*some):
+            for i, array in zip(moving, some, strict=True):
+                values[i] = array
+            return bound(*values)
+
+        return jax.jvp(of_moving, tuple(values[i] for i in moving), tangents)
+
+    return dual, arguments + [arguments[i] for i in moving]
+
+
+@lru_cache(maxsize=2 * MAX_PROGRAMS)
+def result(signature: Signature) -> Any:
+    """Shapes and types of what a signature's program returns."""
+    function, arguments = _bound(signature)
+    with jax.enable_x64(signature.dtype == np.float64):
+        return jax.eval_shape(function, *arguments)
+
+
+def _build(signature: Signature, device: jax.Device | None) -> Callable:
+    function, arguments = _bound(signature)
+    if device is not None:
+        place = SingleDeviceSharding(device)
+        arguments = [jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=place) for a in arguments]
+    with jax.enable_x64(signature.dtype == np.float64):
+        return jax.jit(function).lower(*arguments).compile()
 
 
 PROGRAMS = Programs()
+
+
+@cache
+def programs_on(device: jax.Device) -> Programs:
+    """The programs of one device of this process: `PROGRAMS` for the default one."""
+    return PROGRAMS if device == jax.local_devices()[0] else Programs(device)

@@ -125,6 +125,7 @@ REQUEST = {
     "budget.params": optional(whole(1)),
     "budget.macs": optional(whole(1)),
     "budget.activation_memory": optional(whole(1)),
+    "budget.latency_ms": optional(number(0, above=True)),
 }
 
 DESIGN = {
@@ -137,6 +138,7 @@ DESIGN = {
     "design.num_exact": whole(1, 100_000),
     "design.score_batch": whole(2, 4096),
     "design.fitness": text(),
+    "design.latency_table": optional(text()),
     "design.baselines": some_of(("random", "evolution")),
     "train.steps": whole(1),
     "train.batch_size": whole(1, 65_536),

@@ -19,6 +19,8 @@ from nasgen.arrays import flatten, unflatten
 from nasgen.export import export_network
 from nasgen.keys import children, generator
 from nasgen.networks.costs import count
+from nasgen.networks.latency import measure_network
+from nasgen.networks.latency_model import predict
 from nasgen.networks.network import Network, init_network
 from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
@@ -77,7 +79,9 @@ def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, A
     apply_fn = partial(Network(plan).apply, train=False)
     tested = evaluate(apply_fn, variables, *dataset.test, batch_size=config.train.batch_size)
     stages = {name: read_stage(folder, name) for name in ("search", "baselines", "train")}
+    latency = latencies(request, plan)
     outcome = {
+        **latency,
         "test_accuracy": tested["accuracy"],
         "test_examples": len(dataset.test.y),
         "validation_accuracy": stages["train"]["validation_accuracy"],
@@ -93,6 +97,7 @@ def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, A
         preprocess={"mean": dataset.mean.tolist(), "std": dataset.std.tolist()},
         card={
             "budget": request.budget,
+            **latency,
             "test_accuracy": outcome["test_accuracy"],
             "test_examples": outcome["test_examples"],
             "validation_accuracy": outcome["validation_accuracy"],
@@ -121,6 +126,16 @@ def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, A
         figures=config.report.plots,
     )
     return outcome | methods
+
+
+def latencies(request: Request, plan: Plan) -> dict[str, float]:
+    """Milliseconds of one example, predicted and measured; nothing where no budget bounds them."""
+    if request.latency is None:
+        return {}
+    return {
+        "latency_ms_predicted": float(predict(request.latency, [plan])[0]),
+        "latency_ms_measured": measure_network(plan),
+    }
 
 
 def _found(folder: Path) -> tuple[dict[str, Any], int]:
@@ -188,6 +203,7 @@ def finish(workdir: Workdir, request: Request, stage_names: list[str]) -> None:
             **{name: outcome[name] for name in ("test_accuracy", "test_examples")},
             **{name: outcome[name] for name in ("validation_accuracy", "kept_step")},
             **used,
+            **{name: value for name, value in outcome.items() if name.startswith("latency_ms")},
             **budget,
             **best,
             "num_exact_evaluations": outcome["method.ours.exact"],

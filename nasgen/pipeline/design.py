@@ -18,10 +18,12 @@ from ml_collections import ConfigDict
 from nasgen.compile_clock import CLOCK
 from nasgen.keys import children, generator
 from nasgen.networks import costs
+from nasgen.networks.latency_model import predict
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import deliver
 from nasgen.pipeline.config import UserError
-from nasgen.pipeline.generators import kept_cells, search_generators
+from nasgen.pipeline.generators import design, kept_cells, search_generators
+from nasgen.pipeline.latency import implied_budget
 from nasgen.pipeline.request import Request
 from nasgen.pipeline.stages import Stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_json
@@ -34,7 +36,7 @@ from nasgen.spaces import Space, graphs
 from nasgen.spaces import macro as macro_space
 from nasgen.spaces.formats import architecture_to_json
 from nasgen.training.progress import announce, progress
-from nasgen.types import Architecture, Costs
+from nasgen.types import Architecture, Budget, Costs
 
 BASELINES = {"random": random_search, "evolution": regularised_evolution}
 _MAX_CHANNELS = 256  # of random architectures: the range that pretraining saw, too
@@ -106,7 +108,11 @@ def make_problem(request: Request, key, *, fitness: str, batch: int, num_cluster
         proxies = {fitness: PROXIES[fitness]}
         return score(plans, proxies, keys["weights"], images, labels).values[fitness]
 
-    return Problem(sample, mutate, count, score_all, identity, request.budget)
+    def latency(architectures: Sequence[Architecture]) -> np.ndarray:
+        return predict(request.latency, [make_plan(one, space.ops, task) for one in architectures])
+
+    predicts = latency if request.latency else None
+    return Problem(sample, mutate, count, score_all, identity, request.budget, predicts)
 
 
 def identity(architecture: Architecture) -> bytes:
@@ -133,19 +139,23 @@ def _problem(config: ConfigDict, request: Request) -> Problem:
 def _search(config: ConfigDict, request: Request, folder: Path) -> dict[str, Any]:
     """nasgen's own search."""
     settings, task = config.design, request.dataset.task
-    problem = _problem(config, request)
+    problem, key = _problem(config, request), _keys(config)["search"]
+
+    def propose(propose_key, budget: Budget, num: int) -> list[Architecture]:
+        return design(request.bundle, propose_key, task, budget, num)
+
     generators = search_generators(
         request.bundle,
         request.space,
         task,
-        request.budget,
+        implied_budget(jax.random.fold_in(key, 2**31), problem, propose),
         cells_per_macro=settings.cells_per_macro,
         fitness=settings.fitness,
     )
     try:
         with progress(settings.num_exact, label="nasgen: exact scores") as report:
             found, candidates = generate(
-                _keys(config)["search"],
+                key,
                 problem,
                 generators,
                 settings.num_exact,

@@ -43,7 +43,8 @@ def write_macros(
     Raises BudgetError where not even the simplest network can."""
     each = -(-num // len(QUALITIES))
     contexts = np.stack([context_features(task, budget, quality) for quality in QUALITIES])
-    limits = np.array([[np.inf if bound is None else bound for bound in budget]], np.float32)
+    bounds = budget.counted.values()
+    limits = np.array([[np.inf if bound is None else bound for bound in bounds]], np.float32)
     height, width = task.input_shape[:2]
     try:
         tokens, _ = macro.sample(

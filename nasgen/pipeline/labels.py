@@ -23,7 +23,10 @@ CONDITIONS = ("log_params", "log_macs", "log_snip_snr", "nwot")
 
 
 class Skeleton(NamedTuple):
-    """The network that cells are measured in. size, batch: of its square RGB images."""
+    """The network that cells are measured in. size, batch: of its square RGB images.
+
+    repeats: cells a stage, the first of which carries the stride; by default one each.
+    """
 
     channels: tuple[int, ...] = (8, 16, 32)
     strides: tuple[int, ...] = (1, 2, 2)
@@ -31,12 +34,14 @@ class Skeleton(NamedTuple):
     size: int = 16
     batch: int = 16
     num_classes: int = 10
+    repeats: tuple[int, ...] = ()
 
 
 def in_skeleton(cell: Cell, skeleton: Skeleton) -> Architecture:
     """The skeleton with this cell in every stage."""
-    rows = zip(skeleton.channels, skeleton.strides, strict=True)
-    stages = tuple(Stage(0, channels, stride, 1) for channels, stride in rows)
+    repeats = skeleton.repeats or (1,) * len(skeleton.channels)
+    rows = zip(skeleton.channels, skeleton.strides, repeats, strict=True)
+    stages = tuple(Stage(0, *row) for row in rows)
     macro = MacroArchitecture(stages, skeleton.final_width)
     return Architecture(macro, (cell,) * len(stages))
 
@@ -69,6 +74,6 @@ def score_conditions(
         keys["images"], skeleton.batch, task.input_shape, task.num_classes
     )
     plans = [make_plan(in_skeleton(cell, skeleton), space.ops, task) for cell in cells]
-    proxies = {name: PROXIES[name] for name in ("snip_snr", "nwot")}
+    proxies = {name: PROXIES[name] for name in ("snip_snr", "nwot_outputs")}
     scores = score(plans, proxies, keys["weights"], images, labels, on_scored=on_scored)
-    return np.stack([np.log(scores.values["snip_snr"]), scores.values["nwot"]], 1)
+    return np.stack([np.log(scores.values["snip_snr"]), scores.values["nwot_outputs"]], 1)

@@ -190,7 +190,7 @@ def quality(scores: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 def _context(vector: np.ndarray, task: Task) -> np.ndarray:
     """The request that a network of these features just meets."""
-    costs = {name: float(np.exp(vector[NAMES.index(f"log_{name}")])) for name in Budget._fields}
+    costs = {name: float(np.exp(vector[NAMES.index(f"log_{name}")])) for name in Budget().counted}
     return context_features(task, Budget(**{n: max(round(c), 1) for n, c in costs.items()}), 0.0)
 
 

@@ -1,6 +1,8 @@
 """What a design run is asked for: data, budget and weights, loaded and checked before any work."""
 
+import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
@@ -9,8 +11,11 @@ from ml_collections import ConfigDict
 from nasgen import data, pretrained
 from nasgen.data.task import Dataset
 from nasgen.networks import costs
+from nasgen.networks.latency_model import Predictor, predict
+from nasgen.networks.plans.open import make_plan
+from nasgen.pipeline import latency
 from nasgen.pipeline.config import UserError, nearest
-from nasgen.proxies import PROXIES
+from nasgen.proxies import PROXIES, Proxy
 from nasgen.spaces import SPACES, Space
 from nasgen.spaces.macro import MAX_STAGES, max_downsamples
 from nasgen.types import (
@@ -34,15 +39,17 @@ class Request(NamedTuple):
     budget: Budget
     bundle: "Bundle"
     space: Space
+    latency: Predictor | None = None  # where the budget bounds it
 
 
 def load_request(config: ConfigDict) -> Request:
     """Data, budget and weights of a config. Raises UserError where they cannot be used; whatever
     can be said without the learned models is said before they are imported, which takes seconds."""
-    if config.design.fitness not in PROXIES:
+    singles = sorted(name for name, proxy in PROXIES.items() if isinstance(proxy, Proxy))
+    if config.design.fitness not in singles:  # an ensemble's score depends on its pool
         raise UserError(
-            f"`config.design.fitness` must be one of {sorted(PROXIES)}; "
-            f"got {config.design.fitness!r}{nearest(config.design.fitness, PROXIES)}"
+            f"`config.design.fitness` must be one of {singles}; "
+            f"got {config.design.fitness!r}{nearest(config.design.fitness, singles)}"
         )
     if config.train.batch_size % jax.device_count():
         raise UserError(
@@ -59,25 +66,54 @@ def load_request(config: ConfigDict) -> Request:
             )
         budget, space = Budget(**config.budget.to_dict()), pretrained.space_of(config.pretrained)
         check_budget(budget, SPACES[space], dataset.task)
+        predictor = _predictor(config, budget)
+        if predictor:
+            check_latency(budget, predictor, SPACES[space], dataset.task)
         from nasgen.pretrained.bundle import load_bundle
 
         bundle = load_bundle(config.pretrained)
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from None
-    return Request(dataset, budget, bundle, SPACES[space])
+    return Request(dataset, budget, bundle, SPACES[space], predictor)
+
+
+def _predictor(config: ConfigDict, budget: Budget) -> Predictor | None:
+    """This device's predictor of latencies, where the budget needs one; measured if it is new."""
+    if budget.latency_ms is None:
+        return None
+    path = config.design.latency_table
+    return latency.kept(None if path is None else Path(path)).predictor
 
 
 def check_budget(budget: Budget, space: Space, task: Task) -> None:
     """Raises UserError where a bound lies below what any small network for the task costs."""
     networks = list(smallest_networks(space, task))
     counted = costs.count_many(networks, space.ops, task)
-    for name, bound in budget._asdict().items():
+    for name, bound in budget.counted.items():
         least = int(getattr(counted, name).min())
         if bound is not None and bound < least:
             raise UserError(
                 f"`config.budget.{name}` must be at least {least:,}, what the smallest network for "
                 f"{task.name} costs; got {bound:,}."
             )
+
+
+def check_latency(budget: Budget, predictor: Predictor, space: Space, task: Task) -> None:
+    """Raises UserError where `latency_ms` lies below the prediction for any small network."""
+    plans = [make_plan(one, space.ops, task) for one in smallest_networks(space, task)]
+    least = float(predict(predictor, plans).min())
+    if budget.latency_ms < least:
+        raise UserError(
+            f"`config.budget.latency_ms` must be at least {_rounded_up(least):g}, what the fastest "
+            f"small network for {task.name} is predicted to take on {predictor.device}; "
+            f"got {budget.latency_ms:g}."
+        )
+
+
+def _rounded_up(value: float) -> float:
+    """The least number of three decimal digits that is not below `value`."""
+    digits = 2 - math.floor(math.log10(value))
+    return math.ceil(value * 10**digits) / 10**digits
 
 
 def smallest_networks(space: Space, task: Task) -> Iterator[Architecture]:

@@ -1,22 +1,27 @@
-"""Scores many different networks without a compile for each.
+"""Scores many different networks without a compile for each, on every device of every process.
 
 Each network is planned, its programs are compiled where they are missing (all at once, several at a
-time), then it is walked once for every pass that the proxies need.
+time), then it is walked once for every pass that the proxies need. Processes take every n-th
+network, devices of a process the next that is left; no score depends on who computed it.
 """
 
+import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jaxtyping import Array, Float, Int, Key
 
 from nasgen.keys import generator
-from nasgen.networks import walks
-from nasgen.networks.costs import count
+from nasgen.networks.padding import draw_weights
 from nasgen.networks.plan import Plan
-from nasgen.networks.programs import PROGRAMS
-from nasgen.proxies.proxy import PASSES, Passes, Proxy
+from nasgen.networks.programs import Programs, programs_on
+from nasgen.proxies.passes import PASSES, compile_for, draw, run_passes
+from nasgen.proxies.proxy import Ensemble, Passes, Proxy
 
 
 class Scores(NamedTuple):
@@ -29,87 +34,147 @@ class Scores(NamedTuple):
 
 def score(
     plans: Sequence[Plan],
-    proxies: Mapping[str, Proxy],
+    proxies: Mapping[str, Proxy | Ensemble],
     key: Key[Array, ""],
     images: Float[np.ndarray, "batch height width channels"],
     labels: Int[np.ndarray, " batch"],
     *,
+    double: bool = False,
+    devices: Sequence[jax.Device] | None = None,
     on_scored: Callable[[int], None] = lambda done: None,
 ) -> Scores:
-    """Scores every plan on one batch. All networks draw their weights from the same key, so a score
-    does not depend on its neighbours. `on_scored` is told how many are done.
+    """Scores every plan on one batch; every process passes the same and gets all scores.
 
-    Raises ValueError for an empty `proxies`, an unknown pass, or images of another shape.
+    All networks draw their weights from the same key, so a score does not depend on its neighbours
+    (an ensemble's does, by definition; its parts must be among `proxies`). double: passes in
+    float64, exact to rounding and slower. devices: of this process, by default all. `on_scored` is
+    told how many of this process's are done.
+
+    Raises ValueError for an empty `proxies`, an unknown pass or part, or images of another shape.
     """
-    needs = _needs(proxies)
+    single = {name: proxy for name, proxy in proxies.items() if isinstance(proxy, Proxy)}
+    needs = _needs(proxies, single)
     for plan in plans:
         if tuple(images.shape[1:]) != plan.input_shape:
             raise ValueError(
                 f"`images` must have the plans' input shape {plan.input_shape}; "
                 f"got {tuple(images.shape[1:])}."
             )
-    walks.compile_for(plans, needs, images.shape[0])
-    values = {name: np.empty(len(plans)) for name in proxies}
+    dtype = np.float64 if double else np.float32
+    noise_key = jax.random.fold_in(key, 1)  # `key` itself draws the weights
+
+    def score_one(plan: Plan, programs: Programs) -> dict[str, tuple[float, str]]:
+        """Value and, where that is not finite, reason, by proxy."""
+        weights = draw_weights(generator(key), plan)
+        draws = draw(generator(noise_key), plan, len(images), needs)
+        options = dict(dtype=dtype, programs=programs)
+        passes = run_passes(plan, weights, images, labels, needs, draws, **options)
+        values = {name: float(proxy.function(passes)) for name, proxy in single.items()}
+        return {n: (v, "" if np.isfinite(v) else _reason(passes, v)) for n, v in values.items()}
+
+    def prepare(programs: Programs, mine: Sequence[Plan]) -> None:
+        compile_for(mine, needs, len(images), dtype=dtype, programs=programs)
+
+    indices = list(range(jax.process_index(), len(plans), jax.process_count()))
+    mine = [plans[index] for index in indices]
+    devices = jax.local_devices() if devices is None else devices
+    found = _over_devices(mine, devices, prepare, score_one, double, on_scored)
+    found = _from_all_processes(dict(zip(indices, found, strict=True)))
+    values = {name: np.full(len(plans), np.nan) for name in proxies}
     reasons: dict[tuple[str, int], str] = {}
-    for index, plan in enumerate(plans):
-        passes = run_passes(plan, walks.draw_weights(generator(key), plan), images, labels, needs)
-        for name, proxy in proxies.items():
-            value = proxy.function(passes)
+    for index, row in sorted(found.items()):
+        for name, (value, reason) in row.items():
             values[name][index] = value
-            if not np.isfinite(value):
-                reasons[name, index] = _reason(passes, value)
-        on_scored(index + 1)
+            if reason:
+                reasons[name, index] = reason
+    _combine(proxies, values, reasons)
     return Scores(values, reasons)
+
+
+def _over_devices(
+    plans: Sequence[Plan],
+    devices: Sequence[jax.Device],
+    prepare: Callable[[Programs, Sequence[Plan]], None],
+    score_one: Callable[[Plan, Programs], Any],
+    double: bool,
+    on_scored: Callable[[int], None],
+) -> list[Any]:
+    """`score_one` of every plan, one thread a device; each takes the next plan that is left."""
+    found: list[Any] = [None] * len(plans)
+    left, lock = iter(range(len(plans))), threading.Lock()
+    done = 0
+
+    def work(device: jax.Device) -> None:
+        nonlocal done
+        programs = programs_on(device)
+        with jax.enable_x64(double):
+            prepare(programs, plans)
+            while True:
+                with lock:
+                    index = next(left, None)
+                if index is None:
+                    return
+                found[index] = score_one(plans[index], programs)
+                with lock:
+                    done += 1
+                    on_scored(done)
+
+    if len(devices) == 1:
+        work(devices[0])
+    else:
+        with ThreadPoolExecutor(len(devices)) as pool:
+            list(pool.map(work, devices))
+    return found
+
+
+def _from_all_processes(mine: dict[int, Any]) -> dict[int, Any]:
+    """The union of every process's entries (JSON values)."""
+    if jax.process_count() == 1:
+        return mine
+    text = np.frombuffer(json.dumps(mine).encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array([len(text)]))
+    padded = np.zeros(sizes.max(), np.uint8)
+    padded[: len(text)] = text
+    rows = multihost_utils.process_allgather(padded)
+    found = {}
+    for row, size in zip(rows, sizes.ravel(), strict=True):
+        found |= {int(index): value for index, value in json.loads(bytes(row[:size])).items()}
+    return found
+
+
+def _needs(proxies: Mapping[str, Proxy | Ensemble], single: Mapping[str, Proxy]) -> tuple[str, ...]:
+    if not proxies:
+        raise ValueError("`proxies` must name at least one proxy; got none.")
+    needs = {need for proxy in single.values() for need in proxy.needs}
+    if needs - set(PASSES):
+        raise ValueError(f"a proxy's `needs` must be among {PASSES}; got {sorted(needs)}.")
+    for name, proxy in proxies.items():
+        missing = set(getattr(proxy, "parts", ())) - set(single)
+        if missing:
+            raise ValueError(f"`proxies` must hold {sorted(missing)} too, the parts of {name}.")
+    return tuple(name for name in PASSES if name in needs)
+
+
+def _combine(proxies, values: dict[str, np.ndarray], reasons: dict) -> None:
+    """Fills in the ensembles; a network with a part that is not finite has no rank and no score."""
+    for name, proxy in proxies.items():
+        if not isinstance(proxy, Ensemble):
+            continue
+        parts = np.stack([values[part] for part in proxy.parts])
+        finite = np.isfinite(parts).all(0)
+        if finite.any():
+            values[name][finite] = proxy.combine(parts[:, finite])
+        for index in np.flatnonzero(~finite):
+            bad = [part for part in proxy.parts if not np.isfinite(values[part][index])]
+            reasons[name, int(index)] = f"nan: {', '.join(bad)} not finite"
 
 
 def _reason(passes: Passes, value: float) -> str:
     """What is not finite behind a score that is not."""
-    if passes.gradients is not None and not all(np.isfinite(g).all() for g in passes.gradients):
-        return f"{value}: a gradient is not finite"
+    for name in PASSES:
+        arrays = jax.tree.leaves(getattr(passes, name))
+        if name not in ("synflow", "synflow_snr") and not all(np.isfinite(a).all() for a in arrays):
+            return f"{value}: {name} not finite"
     if passes.synflow is not None and not np.isfinite(passes.synflow).any():
         return f"{value}: no synaptic flow reaches any layer"
     return f"{value}: the passes are finite, the proxy's own formula is not"
-
-
-def _needs(proxies: Mapping[str, Proxy]) -> tuple[str, ...]:
-    if not proxies:
-        raise ValueError("`proxies` must name at least one proxy; got none.")
-    needs = {need for proxy in proxies.values() for need in proxy.needs}
-    if needs - set(PASSES):
-        raise ValueError(f"a proxy's `needs` must be among {PASSES}; got {sorted(needs)}.")
-    return tuple(name for name in PASSES if name in needs)
-
-
-def run_passes(
-    plan: Plan,
-    weights: Sequence[walks.Weights],
-    images: Float[np.ndarray, "batch height width channels"],
-    labels: Int[np.ndarray, " batch"],
-    needs: Sequence[str],
-) -> Passes:
-    """The passes in `needs` over one network with the given weights."""
-    padded = walks.pad_plan(plan, weights)
-    images = walks.pad_images(np.asarray(images, np.float32))
-    with_kernel = [step for step in plan.steps if step.layer.has_kernel]
-    kernels = [w["kernel"] for w in weights if "kernel" in w]
-    gradients = agreements = synflow = None
-    if "gradients" in needs:
-        forward = walks.walk_forward(plan, padded, images, PROGRAMS.run)
-        labels = np.asarray(labels, np.int32)
-        gradients = walks.walk_backward(plan, padded, forward, labels, PROGRAMS.run)
-    if "codes" in needs:
-        agreements = walks.walk_codes(plan, padded, images, PROGRAMS.run)
-    if "synflow" in needs:
-        flows = walks.walk_synflow(plan, padded, PROGRAMS.run)
-        steps = zip(plan.steps, flows, strict=True)
-        synflow = np.array(
-            [-np.inf if flow is None else flow for step, flow in steps if step.layer.has_kernel]
-        )
-    gradients, agreements = jax.device_get((gradients, agreements))
-    if gradients is not None:
-        steps = zip(plan.steps, gradients, strict=True)
-        gradients = [walks.true_gradient(s.layer, g) for s, g in steps if s.layer.has_kernel]
-    if agreements is not None:
-        padding = np.array([walks.padded_units(step) for step in with_kernel], np.float64)
-        agreements = np.stack(agreements).astype(np.float64) - padding[:, None, None]
-    return Passes(count(plan), kernels, gradients, agreements, synflow)

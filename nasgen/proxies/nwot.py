@@ -1,8 +1,10 @@
-"""NWOT, layer-wise (Mellor et al., ICML 2021, as used in T-CET): how differently examples fire.
+"""NWOT (Mellor et al., ICML 2021): how differently examples fire.
 
-A layer's kernel matrix K counts, for each pair of examples, the output units with equal sign;
-log det K is large when no two examples look alike. Here codes are taken at the output of every
-convolution and linear layer in evaluation mode with fresh running statistics.
+A kernel matrix K = b b' + (1 - b)(1 - b)' counts, for each pair of examples, the units with equal
+sign; log det K is large when no two examples look alike. `nwot`, the original, sums K over the
+inputs of all ReLUs, with batch statistics. The others run in evaluation mode with fresh running
+statistics: `nwot_fresh` at the same places; T-CET's at the output of every convolution and linear
+layer, one determinant a layer (`nwot_layers`); `nwot_outputs` sums those K first.
 """
 
 import numpy as np
@@ -30,5 +32,20 @@ def log_det(matrices: Float[np.ndarray, "*stack n n"]) -> Float[np.ndarray, " *s
 
 
 def nwot(passes: Passes) -> float:
-    """log det of the sum of all layers' K."""
+    """log det of the sum of K over the inputs of all ReLUs."""
+    return float(log_det(passes.relu_agreements.sum(0)))
+
+
+def nwot_fresh(passes: Passes) -> float:
+    """`nwot` in evaluation mode with fresh running statistics."""
+    return float(log_det(passes.fresh_relu_agreements.sum(0)))
+
+
+def nwot_layers(passes: Passes) -> float:
+    """Sum over convolutions and linear layers of the log det of the K of their outputs."""
+    return float(layer_log_det(passes).sum())
+
+
+def nwot_outputs(passes: Passes) -> float:
+    """log det of the sum of K over the outputs of all convolutions and linear layers."""
     return float(log_det(passes.agreements.sum(0)))

@@ -50,8 +50,9 @@ class Passes(NamedTuple):
     jacobian: of the sum of all logits by each example's pixels.
     sign_sums: sum over examples of the sign of the gradient of its own loss, alone in its batch.
     ntk: inner products of the gradients by all kernels of each example's sum of logits.
-    agreements, relu_agreements: units with equal sign for each pair of examples, exact integers,
-        at every layer's output, at every ReLU's input (in evaluation mode, fresh statistics).
+    relu_agreements: units with equal sign for each pair of examples, exact integers, at every
+        ReLU's input. fresh_relu_agreements, agreements: the same in evaluation mode with fresh
+        running statistics, at every ReLU's input, at every layer's output.
     patterns: of every ReLU, its input's signs: bit `i % 32` of word `i // 32` says whether example
         `i` is positive there.
     synflow: log of sum |kernel * dR/dkernel|, -inf for a layer that nobody reads.
@@ -71,6 +72,7 @@ class Passes(NamedTuple):
     ntk: Float[np.ndarray, "examples examples"] | None = None
     agreements: Float[np.ndarray, "layers batch batch"] | None = None
     relu_agreements: Float[np.ndarray, "relus batch batch"] | None = None
+    fresh_relu_agreements: Float[np.ndarray, "relus batch batch"] | None = None
     patterns: Sequence[UInt32[np.ndarray, "words units"]] | None = None
     synflow: Float[np.ndarray, " layers"] | None = None
     synflow_snr: Float[np.ndarray, " layers"] | None = None

@@ -10,6 +10,8 @@ from nasgen.types import Architecture, Budget, Costs, Task
 CARD_KEYS = {
     "budget",
     "data",
+    "latency_ms_measured",
+    "latency_ms_predicted",
     "limits",
     "seed",
     "test_accuracy",
@@ -43,8 +45,9 @@ def model_card(
     """The card's text. What `card` may hold, all optional:
 
     budget: a `Budget`. test_accuracy, validation_accuracy: fractions. test_examples: their number,
-    for the 95 % interval. seed. data: where the images come from. training: settings by name.
-    limits: sentences, beside those that every card has. Raises ValueError for any other key.
+    for the 95 % interval. latency_ms_predicted, latency_ms_measured: of one image. seed. data:
+    where the images come from. training: settings by name. limits: sentences, beside those that
+    every card has. Raises ValueError for any other key.
     """
     unknown = sorted(set(card) - CARD_KEYS)
     if unknown:
@@ -65,7 +68,7 @@ def model_card(
         "Designed and trained by nasgen. It runs without nasgen: see below.",
         table(("", ""), [(name, plain(value)) for name, value in facts if value is not None]),
         "## Budget and costs",
-        budget_table(card.get("budget") or Budget(), costs),
+        budget_table(card.get("budget") or Budget(), costs, card),
         f"{costs.layers} convolutions and linear layers, {costs.depth} of them in a row. "
         "FLOPs are twice the MACs.",
         "## The network",
@@ -161,14 +164,24 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, right: int | 
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def budget_table(budget: Budget, costs: Costs) -> str:
-    """What was asked and what the network takes."""
+def budget_table(budget: Budget, costs: Costs, results: Mapping[str, Any]) -> str:
+    """What was asked and what the network takes; latency where `results` have it predicted."""
     rows = []
     for field, title in COSTS.items():
         asked, used = getattr(budget, field), getattr(costs, field)
         share = "" if asked is None else f"{100 * used / asked:.0f} %"
         rows.append((title, "no limit" if asked is None else number(asked), number(used), share))
+    if results.get("latency_ms_predicted") is not None:
+        rows.append(_latency_row(budget.latency_ms, results))
     return table(("Cost", "Asked: at most", "Used", "Of the budget"), rows, right=1)
+
+
+def _latency_row(asked: float | None, results: Mapping[str, Any]) -> tuple[str, ...]:
+    predicted, measured = (results.get(f"latency_ms_{n}") for n in ("predicted", "measured"))
+    used = f"{predicted:.3g} predicted" + ("" if measured is None else f", {measured:.3g} measured")
+    share = "" if asked is None else f"{100 * predicted / asked:.0f} %"
+    limit = "no limit" if asked is None else f"{asked:g}"
+    return ("Latency (ms, one image, on the device of the run)", limit, used, share)
 
 
 def stages_table(architecture: Architecture, space: Space) -> str:

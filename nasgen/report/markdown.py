@@ -3,6 +3,7 @@
 What it reads of the flat results, all optional:
 
     test_accuracy, test_examples, validation_accuracy, kept_step, seed, fitness, command
+    latency_ms_predicted, latency_ms_measured
     method.NAME.MEASURE       of `ours`, `random`, `evolution`: see `MEASURES`
     seconds.STAGE             running, in the order of the keys
     compile_seconds.STAGE     compiling, not part of the above
@@ -81,7 +82,7 @@ def write_report(
         _summary(results, task, used),
         _NO_FIGURES if drawn is None else "",
         "## Asked and delivered",
-        budget_table(budget, used),
+        budget_table(budget, used, results),
         _accuracies(results, task),
         "## The network",
         stages_table(architecture, space),

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from nasgen.keys import children, generator
-from nasgen.search.problem import BudgetError, Found, Problem, finite, fits
+from nasgen.search.problem import BudgetError, Found, Problem, finite, within
 from nasgen.types import Architecture
 
 _BATCH, _MAX_BATCHES = 1024, 40
@@ -27,7 +27,7 @@ def draw_within(key: Key[Array, ""], problem: Problem, num: int) -> list[Archite
     found: dict[bytes, Architecture] = {}
     for batch in range(_MAX_BATCHES):
         drawn = problem.sample(jax.random.fold_in(key, batch), _BATCH)
-        for index in np.flatnonzero(fits(problem.count(drawn), problem.budget)):
+        for index in np.flatnonzero(within(problem, drawn, problem.count(drawn))):
             found.setdefault(problem.identity(drawn[index]), drawn[index])
         if len(found) >= num:
             return list(found.values())[:num]
@@ -96,6 +96,7 @@ def _child(
     keys = children(key, "mutate", "draw")
     for attempt in range(_MAX_MUTATIONS):
         child = problem.mutate(jax.random.fold_in(keys["mutate"], attempt), parent)
-        if fits(problem.count([child]), problem.budget)[0] and problem.identity(child) not in seen:
+        fits = within(problem, [child], problem.count([child]))[0]
+        if fits and problem.identity(child) not in seen:
             return child
     return draw_within(keys["draw"], problem, 1)[0]

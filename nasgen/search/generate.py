@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from nasgen.search.problem import BudgetError, Found, Problem, finite, fits
+from nasgen.search.problem import BudgetError, Found, Problem, finite, within
 from nasgen.types import Architecture
 
 
@@ -111,7 +111,7 @@ def search_round(
         parents = [state.architectures[i] for i in best for _ in range(copies)]
         proposed = fresh + generators.vary(vary_key, parents)
     costs = problem.count(proposed)
-    inside = fits(costs, problem.budget)
+    inside = within(problem, proposed, costs)
     candidates = Candidates(
         state.candidates.params + costs.params.tolist(),
         state.candidates.macs + costs.macs.tolist(),

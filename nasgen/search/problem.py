@@ -10,6 +10,8 @@ from jaxtyping import Array, Bool, Float, Key
 
 from nasgen.types import Architecture, Budget, Costs
 
+Latency = Callable[[Sequence[Architecture]], Float[np.ndarray, " architectures"]]
+
 
 class Problem(NamedTuple):
     """A task's search problem.
@@ -19,6 +21,7 @@ class Problem(NamedTuple):
     count: exact costs, cheap, thousands at a time.
     score: the exact fitness, expensive: what every method is charged for. Higher is better.
     identity: equal only for architectures that build the same network.
+    latency: predicted milliseconds, slower than counting; needed where the budget bounds them.
     """
 
     sample: Callable[[Key[Array, ""], int], list[Architecture]]
@@ -27,6 +30,7 @@ class Problem(NamedTuple):
     score: Callable[[Sequence[Architecture]], Float[np.ndarray, " architectures"]]
     identity: Callable[[Architecture], bytes]
     budget: Budget
+    latency: Latency | None = None
 
 
 class Found(NamedTuple):
@@ -48,11 +52,26 @@ def finite(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
 
 
 def fits(costs: Costs, budget: Budget) -> Bool[np.ndarray, " architectures"]:
-    """Which costs keep every bound of the budget."""
+    """Which costs keep every bound of the budget on what is counted."""
     inside = np.ones(np.shape(costs.params), bool)
-    for name, bound in budget._asdict().items():
+    for name, bound in budget.counted.items():
         if bound is not None:
             inside &= getattr(costs, name) <= bound
+    return inside
+
+
+def within(
+    problem: Problem, architectures: Sequence[Architecture], costs: Costs
+) -> Bool[np.ndarray, " architectures"]:
+    """Which architectures, of these `costs`, keep every bound of the problem's budget. Latency is
+    predicted only for those that keep the others."""
+    inside, bound = fits(costs, problem.budget), problem.budget.latency_ms
+    places = np.flatnonzero(inside)
+    if bound is None or not len(places):
+        return inside
+    if problem.latency is None:
+        raise ValueError(f"`problem.latency` must predict for {problem.budget}; got None.")
+    inside[places] = problem.latency([architectures[i] for i in places]) <= bound
     return inside
 
 

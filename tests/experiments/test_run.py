@@ -60,6 +60,8 @@ BAD = [
     ([C, W, "--config.budget.params=0"], ["budget.params", "at least 1", "got 0"]),
     ([C, W, "--config.budget.params=-3"], ["budget.params", "at least 1", "got -3"]),
     ([C, W, "--config.budget.macs=nan"], ["budget.macs", "whole number", "'nan'"]),
+    ([C, W, "--config.budget.latency_ms=0"], ["budget.latency_ms", "above 0", "got 0"]),
+    ([C, W, "--config.budget.latency_ms=soon"], ["latency_ms", "a number", "'soon'"]),
     ([C, W, "--config.budget.params=1e6"], ["budget.params", "whole number", "'1e6'"]),
     ([C, W, "--config.budget.params=" + "9" * 30], ["budget.params", "9" * 30]),
     ([C, W, "--config.budget.params"], ["budget.params"]),

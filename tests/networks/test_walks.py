@@ -7,18 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nasgen.networks import ops, walks
+from nasgen.networks import flows, ops, padding, walks
 from nasgen.networks.network import Network, linear_part
 from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
 from nasgen.networks.programs import PROGRAMS, Programs, Signature, bucket
+from nasgen.proxies import passes
 from nasgen.spaces import SPACES
 from nasgen.types import Architecture, Cell, MacroArchitecture, Op, Stage, Task
 
 OPEN = SPACES["open"]
 CODE = {op: index for index, op in enumerate(OPEN.ops)}
 BATCH = 6
-PASSES = ("gradients", "codes", "synflow")
+PASSES = ("gradients", "agreements", "synflow")
 # What runs once only, in float64, need not be fast.
 quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
@@ -59,7 +60,7 @@ def weights_and_images(plan: Plan):
     rng = np.random.default_rng(3)
     images = rng.normal(size=(BATCH, *plan.input_shape)).astype(np.float32)
     labels = np.arange(BATCH, dtype=np.int32) % plan.num_classes
-    return walks.draw_weights(rng, plan), images, labels
+    return padding.draw_weights(rng, plan), images, labels
 
 
 @pytest.fixture(scope="module", params=PLANS)
@@ -70,18 +71,28 @@ def plan(request):
 def all_passes(plan: Plan, run):
     """What the three passes return, their arrays padded."""
     weights, images, labels = weights_and_images(plan)
-    padded = walks.pad_plan(plan, weights)
+    padded = padding.pad_plan(plan, weights)
     forward = walks.walk_forward(plan, padded, images, run)
-    gradients = walks.walk_backward(plan, padded, forward, labels, run)
-    agreements = walks.walk_codes(plan, padded, images, run)
-    return forward, gradients, agreements, walks.walk_synflow(plan, padded, run)
+    seed = walks.cross_entropy_gradient(forward, labels, run)
+    gradients = walks.walk_backward(plan, padded, forward, seed, run).kernels
+    agreements = walks.walk_codes(plan, padded, images, run).outputs
+    return forward, gradients, agreements, layer_flows(plan, weights, run)
+
+
+def layer_flows(plan: Plan, weights, run) -> list[float | None]:
+    """log of each step's synaptic flow, None where there is none."""
+    walked = flows.walk_flows(plan, padding.pad_plan(plan, weights), run)
+    rows = zip(plan.steps, weights, walked, strict=True)
+    return [
+        None if f is None else flows.layer_flow(s.layer, w["kernel"], f).total for s, w, f in rows
+    ]
 
 
 @pytest.fixture(scope="module")
 def walked(plan):
     """The passes, run in one go; with what they ran and what was compiled on the way."""
     compiled, events, ran = [], [], set()
-    compiled.append(walks.compile_for([plan], PASSES, BATCH))
+    compiled.append(passes.compile_for([plan], PASSES, BATCH))
     before = PROGRAMS.num_compiled
     is_compile = "/jax/core/compile/backend_compile_duration"
     listener = lambda name, *_, **__: events.append(name) if name == is_compile else None  # noqa: E731
@@ -103,9 +114,9 @@ def walked(plan):
 
 def test_signatures_are_exactly_what_walks_run(plan, walked):
     _, ran, newly_compiled, compile_events = walked
-    assert set(walks.signatures(plan, PASSES, BATCH)) == ran
+    assert set(passes.signatures(plan, PASSES, BATCH)) == ran
     assert newly_compiled == 0 and compile_events == 0
-    assert walks.compile_for([plan], PASSES, BATCH) == 0
+    assert passes.compile_for([plan], PASSES, BATCH) == 0
 
 
 def linen_gradients(plan: Plan, *, dtype=jnp.float64):
@@ -148,7 +159,7 @@ def test_gradients_are_those_of_jax(plan, walked):
         if not step.layer.has_kernel:
             continue
         theirs = expected[step.name]["kernel"]
-        ours = walks.true_gradient(step.layer, None if padded is None else np.asarray(padded))
+        ours = padding.true_gradient(step.layer, None if padded is None else np.asarray(padded))
         scale = max(np.abs(theirs).max(), 1e-3 * largest)
         np.testing.assert_allclose(ours, theirs, atol=1e-4 * scale, rtol=0, err_msg=step.name)
 
@@ -164,7 +175,7 @@ def test_unread_projections_have_no_gradient(plan, walked):
     ]
     assert none == unread
     for index in none:
-        assert not walks.true_gradient(plan.steps[index].layer, None).any()
+        assert not padding.true_gradient(plan.steps[index].layer, None).any()
 
 
 def layer_outputs(plan: Plan, weights, x, *, relu: bool, norm: bool):
@@ -194,18 +205,18 @@ def test_codes_are_exact_under_padding(plan, walked):
         assert step.layer.out_channels * np.prod(step.out_size) == signs.shape[1]
         # Whole numbers, so equal to the last one; float32 may see a sign at zero otherwise, which
         # happens in none of these networks.
-        np.testing.assert_array_equal(ours - walks.padded_units(step), expected, step.name)
+        np.testing.assert_array_equal(ours - padding.padded_units(step), expected, step.name)
 
 
 def test_synflow_is_that_of_jax(plan, walked):
-    (_, _, _, flows), *_ = walked
+    (_, _, _, found), *_ = walked
     weights, _, _ = weights_and_images(plan)
     with jax.enable_x64(True):
         weights = [{n: jnp.asarray(np.abs(a), jnp.float64) for n, a in w.items()} for w in weights]
         ones = jnp.ones((1, *plan.input_shape), jnp.float64)
         total = lambda w: layer_outputs(plan, w, ones, relu=False, norm=False)[1].sum()  # noqa: E731
         weights, gradients = jax.device_get((weights, quick_jit(jax.grad(total))(weights)))
-    for step, w, g, flow in zip(plan.steps, weights, gradients, flows, strict=True):
+    for step, w, g, flow in zip(plan.steps, weights, gradients, found, strict=True):
         expected = np.sum(w["kernel"] * g["kernel"]) if "kernel" in w else 0.0
         if expected == 0:
             assert flow is None, step.name
@@ -221,12 +232,12 @@ def test_synflow_of_a_deep_network_does_not_overflow():
     stages = (Stage(0, 24, 1, 4),) * 4
     task = Task("toy", (2, 2, 3), 5)
     plan = make_plan(Architecture(MacroArchitecture(stages, 8), (cell,) * 4), OPEN.ops, task)
-    weights = walks.draw_weights(np.random.default_rng(0), plan)
+    weights = padding.draw_weights(np.random.default_rng(0), plan)
     weights[-1]["bias"].fill(0)
-    flows = walks.walk_synflow(plan, walks.pad_plan(plan, weights), PROGRAMS.run)
-    flows = np.array([flow for flow in flows if flow is not None])
-    assert len(flows) > 140 and flows[0] > 90
-    np.testing.assert_allclose(flows, flows[0], atol=1e-3)
+    found = layer_flows(plan, weights, PROGRAMS.run)
+    found = np.array([flow for flow in found if flow is not None])
+    assert len(found) > 140 and found[0] > 90
+    np.testing.assert_allclose(found, found[0], atol=1e-3)
 
 
 def test_padding_is_by_buckets():
@@ -234,15 +245,15 @@ def test_padding_is_by_buckets():
         *(1, 3, 8, 8, 16, 48, 192, 6144, 7000)
     ]
     plan = PLANS["padded"]
-    weights = walks.draw_weights(np.random.default_rng(0), plan)
-    for step, old, new in zip(plan.steps, weights, walks.pad_plan(plan, weights), strict=True):
+    weights = padding.draw_weights(np.random.default_rng(0), plan)
+    for step, old, new in zip(plan.steps, weights, padding.pad_plan(plan, weights), strict=True):
         assert set(old) == set(new)
         for name, array in old.items():
             np.testing.assert_array_equal(new[name][tuple(map(slice, array.shape))], array)
             assert np.count_nonzero(new[name]) == np.count_nonzero(array)
         added = bucket(step.layer.out_channels) - step.layer.out_channels
         if step.layer.kind != "linear":
-            assert walks.padded_units(step) == added * np.prod(step.out_size)
+            assert padding.padded_units(step) == added * np.prod(step.out_size)
 
 
 def test_programs_are_kept_and_the_oldest_dropped(monkeypatch):

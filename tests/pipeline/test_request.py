@@ -4,10 +4,13 @@ import jax
 import pytest
 
 from nasgen.networks import costs
+from nasgen.networks.latency_model import predict
+from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.config import UserError
-from nasgen.pipeline.request import check_budget, smallest_networks
+from nasgen.pipeline.request import check_budget, check_latency, smallest_networks
 from nasgen.spaces import SPACES, graphs, macro
 from nasgen.types import Architecture, Budget, Task
+from tests.networks.toy_latency import PREDICTOR
 
 OPEN = SPACES["open"]
 TASKS = [
@@ -25,9 +28,20 @@ def test_no_random_network_costs_less(task):
     cells = iter(graphs.unpack(OPEN.sample(jax.random.key(1), sum(len(m.stages) for m in macros))))
     drawn = [Architecture(m, tuple(next(cells) for _ in m.stages)) for m in macros]
     counted = costs.count_many(drawn, OPEN.ops, task)
-    for name in Budget._fields:
+    for name in Budget().counted:
         smallest = int(getattr(least, name).min())
         assert smallest <= getattr(counted, name).min()
         check_budget(Budget(**{name: smallest}), OPEN, task)
         with pytest.raises(UserError, match=f"`config.budget.{name}` must be at least"):
             check_budget(Budget(**{name: smallest - 1}), OPEN, task)
+
+
+@pytest.mark.parametrize("task", TASKS[:2], ids=lambda task: task.name)
+def test_the_least_latency_is_allowed_and_less_is_not(task):
+    plans = [make_plan(one, OPEN.ops, task) for one in smallest_networks(OPEN, task)]
+    least = float(predict(PREDICTOR, plans).min())
+    check_latency(Budget(latency_ms=least), PREDICTOR, OPEN, task)
+    with pytest.raises(UserError, match="`config.budget.latency_ms` must be at least") as error:
+        check_latency(Budget(latency_ms=0.99 * least), PREDICTOR, OPEN, task)
+    named = float(str(error.value).split("at least ")[1].split(",")[0])
+    assert least <= named <= 1.01 * least

@@ -111,6 +111,32 @@ def test_fits_reads_every_bound():
     assert fits(costs, Budget(params=3, activation_memory=200)).tolist() == [True, True, False]
 
 
+def _latency(architectures):
+    return np.array([0.1 * len(one.macro.stages) for one in architectures])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_budget_of_latency_is_kept(name):
+    asked_of_latency = []
+
+    def latency(architectures):
+        asked_of_latency.extend(architectures)
+        return _latency(architectures)
+
+    problem, asked = toy.problem()
+    problem = problem._replace(budget=Budget(params=400, latency_ms=0.2), latency=latency)
+    found = METHODS[name](jax.random.key(0), problem, 8)
+    assert len(asked) == 8
+    assert all(len(one.macro.stages) <= 2 for one in found.architectures)
+    assert all(toy.cost(one) <= 400 for one in asked_of_latency)  # others are not predicted
+
+
+def test_a_budget_of_latency_needs_a_predictor():
+    problem = toy.problem()[0]._replace(budget=Budget(latency_ms=1.0))
+    with pytest.raises(ValueError, match="`problem.latency` must predict"):
+        random_search(jax.random.key(0), problem, 1)
+
+
 def test_a_round_that_brings_nothing_new_ends_early():
     """A generator that knows three networks: they are scored once, and the search goes on."""
     problem, asked = toy.problem(params=100_000)

@@ -1,0 +1,85 @@
+"""Widths in buckets: arrays of a network with zeros for the channels that programs add.
+
+Programs are compiled for few widths (`programs.bucket`); a padded channel holds zeros everywhere
+and changes no result. Walks run on padded arrays; what leaves them is cropped here.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from nasgen.networks import network
+from nasgen.networks.plan import Layer, Plan, Step, weight_shapes
+from nasgen.networks.programs import bucket
+
+Weights = dict[str, np.ndarray]
+
+
+def kernel_shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
+    """The arrays that walks use: kernel and bias, not the norm's scale and shift."""
+    return weight_shapes(layer._replace(norm="none"))
+
+
+def draw_weights(rng: np.random.Generator, plan: Plan) -> list[Weights]:
+    """Fresh weights of every step, uniform within `1 / sqrt(fan_in)` (see `network`)."""
+    return [network.draw_weights(rng, step.layer._replace(norm="none")) for step in plan.steps]
+
+
+def padded_layer(layer: Layer) -> Layer:
+    """The layer with both widths in buckets; logits stay as many as there are classes."""
+    out = layer.out_channels if layer.kind == "linear" else bucket(layer.out_channels)
+    return layer._replace(in_channels=bucket(layer.in_channels), out_channels=out)
+
+
+def pad_plan(plan: Plan, weights: Sequence[Weights], *, dtype=np.float32) -> list[Weights]:
+    """All weights of a plan with zeros for the channels that bucketing adds."""
+    return [_pad_weights(s.layer, w, dtype) for s, w in zip(plan.steps, weights, strict=True)]
+
+
+def _pad_weights(layer: Layer, weights: Weights, dtype) -> Weights:
+    shapes = kernel_shapes(padded_layer(layer))
+    return {name: _pad_to(weights[name], shape, dtype) for name, shape in shapes.items()}
+
+
+def _pad_to(array: np.ndarray, shape: tuple[int, ...], dtype) -> np.ndarray:
+    if array.shape == shape:
+        return np.asarray(array, dtype)
+    padded = np.zeros(shape, dtype)
+    padded[tuple(map(slice, array.shape))] = array
+    return padded
+
+
+def pad_images(images: np.ndarray, *, dtype=np.float32) -> np.ndarray:
+    """Images with zeros for the channels that bucketing adds (none for up to three)."""
+    return _pad_to(images, (*images.shape[:-1], bucket(images.shape[-1])), dtype)
+
+
+def padded_units(step: Step) -> int:
+    """Output units of a step that exist only through padding."""
+    extra = padded_layer(step.layer).out_channels - step.layer.out_channels
+    return extra * math.prod(step.out_size)
+
+
+def padded_inputs(step: Step) -> int:
+    """Input units of a step that exist only through padding."""
+    extra = bucket(step.layer.in_channels) - step.layer.in_channels
+    return extra * math.prod(step.in_size)
+
+
+def crop(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The first entries along every axis."""
+    return np.asarray(array)[tuple(map(slice, shape))]
+
+
+def true_gradient(layer: Layer, dw: np.ndarray | None) -> Float[np.ndarray, "..."]:
+    """A kernel's gradient at its true shape, from what `walk_backward` returns (on the host)."""
+    shape = kernel_shapes(layer)["kernel"]
+    if dw is None:
+        return np.zeros(shape, np.float32)
+    if layer.kind == "depthwise":
+        dw = dw[: layer.kernel**2].reshape(layer.kernel, layer.kernel, -1)
+    elif layer.kind == "conv":
+        dw = dw.reshape(layer.kernel, layer.kernel, *dw.shape[-2:])
+    return crop(dw, shape)
