@@ -82,10 +82,12 @@ def input_gradient(run, layer: Layer, weights: dict, x, g):
 
 def kernel_gradient(run, layer: Layer, x, g):
     """The gradient by the kernel: `[k, k, in, out]`, `[in, out]` for kernel 1, for depthwise
-    `[MAX_CORNERS, channels]`, only the first `k * k` rows of which count."""
+    `[rows, channels]`, only the first `k * k` rows of which count."""
     out = padded_layer(layer).out_channels
     if layer.kind == "depthwise":
         g = run("spread", x.shape[1:3], g) if layer.stride == 2 else g
+        if layer.kernel == 1:
+            return run("channel_products", (), x, g)
         return run("depthwise_gradient", (), x, g, *_corners(layer))
     if layer.kind == "conv" and layer.kernel > 1:
         return run("convolution_kernel_gradient", (out, layer.kernel, layer.stride), x, g)

@@ -10,6 +10,7 @@ the unstrided map, and a depthwise convolution's input gradient is the same prog
 flipped. On XLA's CPU backend a bare matmul compiles in 10 ms, an element-wise kernel in 50-100 ms.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -77,9 +78,18 @@ def _norm_backward(y, scale, g):
 
 
 def _codes(x):
-    """Of each pair of examples: the number of units with equal sign (padded units always agree)."""
-    signs = jnp.where(x > 0, 1.0, -1.0).reshape(x.shape[0], -1)
-    return (signs @ signs.T + signs.shape[1]) / 2
+    """Of each pair of examples: the number of units with equal sign (padded units always agree).
+
+    By 32 signs a word and counting bits that differ, one example against all at a time: exact for
+    any number of units, and on a CPU three times as fast as a matmul of signs."""
+    units = math.prod(x.shape[1:])
+    num_words = -(-units // 32)
+    flat = jnp.pad(x.reshape(x.shape[0], units), ((0, 0), (0, 32 * num_words - units)))
+    bits = (flat.reshape(x.shape[0], 32, num_words) > 0).astype(jnp.uint32)
+    places = jnp.arange(32, dtype=jnp.uint32)[None, :, None]
+    words = lax.reduce(bits << places, np.uint32(0), lax.bitwise_or, (1,))
+    count = lambda one: lax.population_count(words ^ one[None]).sum(1, dtype=jnp.uint32)  # noqa: E731
+    return (jnp.uint32(units) - lax.map(count, words)).astype(x.dtype)
 
 
 def _rescale(x):
@@ -140,6 +150,11 @@ def _depthwise_gradient(x, g, corners, num_corners):
     pad = MAX_SHIFT
     padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     return ops.shift_products(padded, g, corners + pad, num_corners)
+
+
+def _channel_products(x, g):
+    """Sums over batch and pixels: a depthwise kernel's gradient where it has one pixel."""
+    return (x * g).sum((0, 1, 2))[None]
 
 
 MAX_CORNERS, MAX_SHIFT = 25, 4  # kernel 5, dilation 2
@@ -279,6 +294,7 @@ _PRIMITIVES: dict[str, tuple[Callable, Callable[..., tuple]]] = {
             _array(dtype=jnp.int32),
         ),
     ),
+    "channel_products": (_channel_products, lambda s: (_array(*s), _array(*s))),
     "convolution": (
         _convolution,
         lambda s, out, k, t: (_array(*s), _array(k, k, s[-1], out)),
