@@ -41,7 +41,7 @@ def test_the_benchmark_reports_what_it_measures(tmp_path, lawful, capsys):
     assert results["median_relative_error"] == pytest.approx(0, abs=1e-3)
     assert results["spearman"] == pytest.approx(1)
     assert results["sum_of_layers/median_relative_error"] > 0.01
-    assert results["num_networks"] == 12 and results["num_networks_fitted"] == 24
+    assert results["num_networks"] == 12 and results["num_networks_fitted"] == 40
     assert (results["seconds_table"], results["seconds_table_and_fit"]) == (1.0, 2.0)
 
 
@@ -65,5 +65,5 @@ def test_the_rules_cover_the_config_exactly():
 def test_test_networks_are_not_those_of_the_fit():
     keys = benchmark._keys(bench_latency.get_config())
     draw = dict(sizes=(32,), max_channels=64)
-    fitted = random_plans(jax.random.split(keys["predictor"], 3)[2], 24, **draw)
+    fitted = random_plans(jax.random.split(keys["predictor"], 3)[2], 40, **draw)
     assert not set(random_plans(keys["networks"], 50, **draw)) & set(fitted)
