@@ -212,7 +212,7 @@ def average_pool(
     """Average over windows; padding is not counted."""
     if kernel == 1:
         return x[:, ::stride, ::stride]
-    window, strides, padding = _pool_windows(x.shape, kernel, stride)
+    window, strides, padding = _pool_windows(x.shape[1:3], kernel, stride)
     total = lax.reduce_window(x, 0.0, lax.add, window, strides, padding)
     ones = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
     return total / lax.reduce_window(ones, 0.0, lax.add, window, strides, padding)
@@ -222,14 +222,14 @@ def max_pool(
     x: Float[Array, "batch height width channels"], *, kernel: int, stride: int = 1
 ) -> Float[Array, "batch height2 width2 channels"]:
     """Maximum over windows; padding is not counted."""
-    return lax.reduce_window(x, -jnp.inf, lax.max, *_pool_windows(x.shape, kernel, stride))
+    return lax.reduce_window(x, -jnp.inf, lax.max, *_pool_windows(x.shape[1:3], kernel, stride))
 
 
-def _pool_windows(shape: tuple[int, ...], kernel: int, stride: int):
+def _pool_windows(size: tuple[int, int], kernel: int, stride: int):
     """Window, strides and padding of a pooling. The first window starts `(kernel - 1) // 2` pixels
     before the image (kernel 2: at its first pixel), the last one ends behind it where it must."""
     low = (kernel - 1) // 2
-    spans = [(low, (out_size(n, stride) - 1) * stride + kernel - n - low) for n in shape[1:3]]
+    spans = [(low, (out_size(n, stride) - 1) * stride + kernel - n - low) for n in size]
     return (1, kernel, kernel, 1), (1, stride, stride, 1), ((0, 0), *spans, (0, 0))
 
 

@@ -357,6 +357,7 @@ def test_export_is_replaced_but_nothing_else_is(exported, tmp_path):
         ({"preprocess": {"mean": [1.0], "std": [1.0]}}, "2 numbers, one a channel"),
         ({"preprocess": {"mean": MEAN, "std": [1.0, 0.0]}}, "must be above 0"),
         ({"card": {"test_acuracy": 0.9}}, "test_acuracy"),
+        ({"architecture": CHAIN}, "networks of tabular spaces cannot be exported"),
     ],
 )
 def test_bad_arguments_leave_no_folder(exported, tmp_path, changes, message):

@@ -30,12 +30,13 @@ def _cell(op: int) -> Cell:
     return Cell((op,), ((0, 1), (0, 2), (1, 2)))
 
 
-def _layer_ms(layer, size):
+def layer_ms(layer, size):
+    """What the toy predictor says of a layer."""
     weights = PREDICTOR.layers[latency_model.group(layer)]
     return float(np.dot(weights, latency_model._layer_terms(layer, size)))
 
 
-TABLE = Table("toy", 1, 0.001, {one: _layer_ms(*one) for one in SIGNATURES}, 1.0)
+TABLE = Table("toy", 1, 0.001, {one: layer_ms(*one) for one in SIGNATURES}, 1.0)
 
 
 def test_a_law_of_the_model_is_found_again():

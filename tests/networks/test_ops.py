@@ -79,18 +79,31 @@ def test_depthwise_and_dense_by_definition(kernel, dilation, stride):
         np.testing.assert_allclose(dense[:, row, column], other, atol=1e-4)
 
 
-@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize(
+    ("pool", "reduce"), [(ops.average_pool, np.mean), (ops.max_pool, np.max)], ids=["mean", "max"]
+)
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", SIZES)
-def test_average_pool_by_definition(size, stride, kernel):
+def test_pools_by_definition(size, stride, kernel, pool, reduce):
     images = normal(7, 2, *size, 3)
-    pooled = ops.average_pool(images, kernel=kernel, stride=stride)
+    pooled = pool(images, kernel=kernel, stride=stride)
     x = np.asarray(images)
     expected = np.zeros((2, *(ops.out_size(n, stride) for n in size), 3))
     for row, column, places in windows(x, kernel, stride):
-        expected[:, row, column] = np.mean([x[:, p, q] for *_, p, q in places], axis=0)
+        expected[:, row, column] = reduce([x[:, p, q] for *_, p, q in places], axis=0)
     np.testing.assert_allclose(pooled, expected, atol=1e-6)
     assert pooled.shape == expected.shape
+
+
+def test_place_and_shift_by_definition():
+    x = np.asarray(normal(10, 2, 3, 4, 2))
+    placed = np.zeros((2, 3, 4, 5), np.float32)
+    placed[..., 1:3] = x
+    np.testing.assert_array_equal(ops.place(jnp.asarray(x), 5, 1), placed)
+    shifted = np.zeros_like(x)
+    shifted[:, :-1, :-1] = x[:, 1:, 1:]
+    np.testing.assert_array_equal(ops.shift(jnp.asarray(x)), shifted)
 
 
 def test_moments_and_normalise_are_those_of_numpy():
