@@ -58,6 +58,12 @@ def _bench_skeletons(config, workdir):
     skeletons.run(config, workdir)
 
 
+def _bench_lowerings(config, workdir):
+    from nasgen.benchmarks import lowerings
+
+    lowerings.run(config, workdir)
+
+
 def _bench_scoring(config, workdir):
     from nasgen.benchmarks import scoring
 
@@ -77,6 +83,7 @@ PIPELINES = {
     "bench_seeds": _bench_seeds,
     "bench_proxies": _bench_proxies,
     "bench_skeletons": _bench_skeletons,
+    "bench_lowerings": _bench_lowerings,
     "bench_scoring": _bench_scoring,
     "bench_latency": _bench_latency,
 }

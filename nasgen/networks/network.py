@@ -47,7 +47,7 @@ def linear_part(layer: Layer, weights: Weights, x: Array, *, lowering: str = "au
     elif layer.kind == "depthwise":
         y = ops.depthwise(x, weights["kernel"], **shape)
     elif layer.kind == "avg_pool":
-        y = ops.average_pool(x, kernel=layer.kernel, stride=layer.stride)
+        y = ops.average_pool(x, kernel=layer.kernel, stride=layer.stride, lowering=lowering)
     elif layer.kind == "max_pool":
         y = ops.max_pool(x, kernel=layer.kernel, stride=layer.stride)
     elif layer.kind == "linear":

@@ -5,8 +5,10 @@ Arrays are NHWC, dense kernels HWIO, depthwise kernels `[k, k, channels]`. Paddi
 up.
 
 Why lowerings: XLA's CPU backend runs a grouped convolution 10-30 times slower than the same sum
-written as shifted multiply-adds, and a 1x1 convolution up to 3 times slower than a matmul. On GPU
-and TPU the native convolution is best. `uses_shifts` is the one place that decides.
+written as shifted multiply-adds, a 1x1 convolution up to 3 times slower than a matmul, and pooling
+3-9 times slower than shifted sums along one side after the other. Dense 3x3 and 5x5 convolutions
+are best left to it. On GPU and TPU every native operation is. `uses_shifts` is the one place that
+decides; `benchmarks/lowerings` measures all of it.
 """
 
 from functools import partial
@@ -207,15 +209,31 @@ def _channel_sum(x: Float[Array, "batch height width channels"]) -> Float[Array,
 
 
 def average_pool(
-    x: Float[Array, "batch height width channels"], *, kernel: int, stride: int = 1
+    x: Float[Array, "batch height width channels"],
+    *,
+    kernel: int,
+    stride: int = 1,
+    lowering: str = "auto",
 ) -> Float[Array, "batch height2 width2 channels"]:
     """Average over windows; padding is not counted."""
     if kernel == 1:
         return x[:, ::stride, ::stride]
     window, strides, padding = _pool_windows(x.shape[1:3], kernel, stride)
-    total = lax.reduce_window(x, 0.0, lax.add, window, strides, padding)
+    if uses_shifts(lowering):
+        total = _shifted_sums(x, padding[1:3], kernel, stride)
+    else:
+        total = lax.reduce_window(x, 0.0, lax.add, window, strides, padding)
     ones = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
     return total / lax.reduce_window(ones, 0.0, lax.add, window, strides, padding)
+
+
+def _shifted_sums(x, padding, kernel: int, stride: int):
+    """Sums over windows, first along columns, then along rows."""
+    (top, bottom), (left, right) = padding
+    height, width = (stride * (out_size(n, stride) - 1) + 1 for n in x.shape[1:3])
+    x = _pad(x, top, bottom, left, right)
+    x = sum(x[:, i : i + height : stride] for i in range(kernel))
+    return sum(x[:, :, j : j + width : stride] for j in range(kernel))
 
 
 def max_pool(
@@ -248,17 +266,20 @@ def shift(
     return _pad(x, -1, 1, -1, 1)
 
 
-def channel_mean(x: Float[Array, "batch height width channels"]) -> Float[Array, " channels"]:
+def channel_mean(
+    x: Float[Array, "batch height width channels"], *, lowering: str = "auto"
+) -> Float[Array, " channels"]:
     """Mean of each channel over batch and pixels."""
-    return _channel_sum(x) / (x.shape[0] * x.shape[1] * x.shape[2])
+    total = _channel_sum(x) if uses_shifts(lowering) else x.sum((0, 1, 2))
+    return total / (x.shape[0] * x.shape[1] * x.shape[2])
 
 
 def moments(
-    x: Float[Array, "batch height width channels"],
+    x: Float[Array, "batch height width channels"], *, lowering: str = "auto"
 ) -> tuple[Float[Array, " channels"], Float[Array, " channels"]]:
     """Mean and (biased) variance of each channel over batch and pixels."""
-    mean = channel_mean(x)
-    return mean, channel_mean(jnp.square(x - per_channel(mean, x)))
+    mean = channel_mean(x, lowering=lowering)
+    return mean, channel_mean(jnp.square(x - per_channel(mean, x)), lowering=lowering)
 
 
 def normalise(

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from nasgen.benchmarks.lowerings import norm_relu
 from nasgen.networks import ops
 
 # Odd and even sides, a side shorter than the kernel, and a single pixel.
@@ -50,6 +51,62 @@ def test_depthwise_lowerings_agree(size, kernel, dilation, stride):
 def test_pointwise_lowerings_agree(size, stride):
     x, weights = normal(2, 2, *size, 3), normal(3, 1, 1, 3, 4)
     assert_lowerings_agree(ops.convolution, x, weights, stride=stride)
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", SIZES)
+def test_pooling_lowerings_agree(size, stride, kernel):
+    x = normal(10, 2, *size, 3)
+    assert_agree(
+        x, lambda x, lowering: ops.average_pool(x, kernel=kernel, stride=stride, lowering=lowering)
+    )
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_batch_norm_lowerings_agree(size):
+    assert_agree(3 + normal(11, 4, *size, 3), lambda x, lowering: norm_relu(x, lowering=lowering))
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_dense_convolutions_are_left_as_they_are(kernel, stride):
+    """`shifts` is for what gains by it."""
+    x, weights = normal(12, 2, 7, 6, 3), normal(13, kernel, kernel, 3, 4)
+    assert_lowerings_agree(ops.convolution, x, weights, stride=stride)
+
+
+def assert_agree(x, op):
+    """In value, and in the gradient of its product with random numbers."""
+
+    def both(lowering, g):
+        y, backward = jax.vjp(lambda x: op(x, lowering), x)
+        return y, backward(g)[0]
+
+    weights = normal(14, *op(x, "native").shape)
+    native, shifts = jax.jit(lambda g: (both("native", g), both("shifts", g)))(weights)
+    for one, other in zip(native, shifts, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+SHIFTS = [(3, 1, 1, (33, 20)), (5, 2, 1, (17, 4)), (5, 1, 2, (12, 32)), (3, 2, 2, (9, 48))]
+
+
+@pytest.mark.parametrize(("kernel", "dilation", "stride", "size"), SHIFTS)
+def test_kernel_gradients_of_larger_maps_by_definition(kernel, dilation, stride, size):
+    """Large enough for several blocks, folds of rows and of columns."""
+    x, g_size = normal(15, 4, *size, 24), tuple(ops.out_size(n, stride) for n in size)
+    g = normal(16, 4, *g_size, 24)
+    options = dict(stride=stride, dilation=dilation, lowering="shifts")
+    apply = lambda kernel: ops.depthwise(x, kernel, **options)  # noqa: E731
+    zeros = jnp.zeros((kernel, kernel, 24))
+    ours = jax.jit(lambda g: jax.vjp(apply, zeros)[1](g)[0])(g)
+    expected = np.zeros((kernel, kernel, 24))
+    images, gradients = np.asarray(x, np.float64), np.asarray(g, np.float64)
+    for row, column, places in windows(images, kernel, stride, dilation):
+        for i, j, p, q in places:
+            expected[i, j] += (images[:, p, q] * gradients[:, row, column]).sum(0)
+    np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
 def windows(x: np.ndarray, kernel: int, stride: int, dilation: int = 1):
