@@ -137,6 +137,7 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
 
 def _run(pipeline: Pipeline, config: ConfigDict, folder: str) -> int:
     from nasgen.pipeline import workdir as workdirs
+    from nasgen.pipeline.environment import keep_memory
 
     workdir = workdirs.open_workdir(folder, config)
     results = workdir.path / workdirs.RESULTS
@@ -145,6 +146,7 @@ def _run(pipeline: Pipeline, config: ConfigDict, folder: str) -> int:
         print(f"This run is finished: {results}")
         return 0
     try:
+        keep_memory()
         if config.compilation_cache:
             _keep_programs(workdir.path)
         print(f"{'Resuming' if workdir.resumed else 'Started'} {workdir.path}", flush=True)

@@ -52,9 +52,12 @@ class _Inputs:
         key = inputs, relu = self._key(step)
         if len(inputs) == 1 and not (relu and self.shares[key] > 1):
             return values[inputs[0]], False
-        if key not in self.kept:
-            self.kept[key] = add_up(self.run, [values[i] for i in inputs], relu=relu)
-        return self.kept[key], relu
+        if key in self.kept:
+            return self.kept[key], relu
+        total = add_up(self.run, [values[i] for i in inputs], relu=relu)
+        if self.shares[key] > 1:
+            self.kept[key] = total
+        return total, relu
 
 
 class Forward(NamedTuple):
@@ -165,7 +168,8 @@ def walk_codes(
     """Codes in evaluation mode with fresh running statistics, where batch norm is one constant
     factor."""
     values, codes, given = [x], Codes([], []), _Inputs(plan, run)
-    for step, w in zip(plan.steps, weights, strict=True):
+    last_read = {value: i for i, step in enumerate(plan.steps) for value in step.inputs}
+    for index, (step, w) in enumerate(zip(plan.steps, weights, strict=True)):
         layer = step.layer
         y, active = given.of(step, values)
         if layer.relu and relus:
@@ -178,6 +182,9 @@ def walk_codes(
         if layer.has_kernel and outputs:
             codes.outputs.append(run("codes", (), y))
         values.append(y)
+        for value in step.inputs:
+            if last_read[value] == index:
+                values[value] = None  # its memory is free for others
     return codes
 
 

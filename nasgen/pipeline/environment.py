@@ -1,5 +1,6 @@
 """Where a run happens: the record of its machine and versions, and the folder of its programs."""
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -68,6 +69,20 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def keep_memory() -> None:
+    """Tells glibc's malloc to keep freed memory for the next array instead of returning it to the
+    system; a no-op elsewhere. JAX's CPU backend allocates every result anew, and the system clears
+    each page again: about 8 % of the time that scoring networks takes."""
+    try:
+        malloc_option = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    trim_threshold, top_pad, mmap_max = -1, -2, -4  # M_... in malloc.h
+    malloc_option(mmap_max, 0)
+    malloc_option(trim_threshold, 2**31 - 1)
+    malloc_option(top_pad, 2**28)
 
 
 def program_folder(fallback: Path, name: str = "programs") -> Path:

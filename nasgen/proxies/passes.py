@@ -6,6 +6,7 @@ over shapes alone, to learn which programs they need.
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -201,6 +202,7 @@ _WALKS: dict[str, Callable[[_Walks], Any]] = {
     "blocks": _blocks,
 }
 PASSES = tuple(_WALKS)
+_CODES = ("agreements", "fresh_relu_agreements")
 
 
 # ---- all together -------------------------------------------------------------------------------
@@ -250,8 +252,20 @@ def run_passes(
     rounding; then call inside `jax.enable_x64(True)`. programs: of the device to run on.
     """
     draws = draw(np.random.default_rng(0), plan, len(images), needs) if draws is None else draws
-    padded = padding.pad_plan(plan, weights, dtype=dtype)
-    walked = _walk(plan, padded, images, labels, _padded(plan, draws, dtype), needs, programs.run)
+    padded, draws = padding.pad_plan(plan, weights, dtype=dtype), _padded(plan, draws, dtype)
+
+    def walk(some: Sequence[str]) -> dict[str, Any]:
+        with jax.enable_x64(dtype == np.float64):  # which threads do not inherit
+            return _walk(plan, padded, images, labels, draws, some, programs.run)
+
+    codes = [name for name in needs if name in _CODES]
+    if 0 < len(codes) < len(needs):
+        # They share nothing with the others, so one may fill the gaps that the other leaves.
+        with ThreadPoolExecutor(1) as pool:
+            beside = pool.submit(walk, codes)
+            walked = walk([name for name in needs if name not in codes]) | beside.result()
+    else:
+        walked = walk(needs)
     return finish(plan, weights, labels, jax.device_get(walked))
 
 
