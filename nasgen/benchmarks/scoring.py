@@ -29,6 +29,7 @@ from nasgen.networks.padding import draw_weights
 from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.config import COMMON, UserError, check, optional, text, whole, wholes
+from nasgen.pipeline.environment import release_memory
 from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.proxies import PROXIES
 from nasgen.proxies.engine import score
@@ -220,6 +221,8 @@ def _take_turns(
             row["seconds"] = time.perf_counter() - started
             row["params"] = count(plans[number]).params
             if process is not None:
+                if rounds == 1:  # one network alone, which may take most of the memory
+                    release_memory()
                 answer = reference.ask(process, number)
                 row |= {f"torch_{name}": value for name, value in answer.items()}
             before = rows[number]
