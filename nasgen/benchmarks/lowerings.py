@@ -1,7 +1,7 @@
 """Times of `networks/ops` in XLA's native form and as nasgen lowers it on this backend.
 
 Every operation over a grid of kernels, strides, dilations and shapes, forward and backward (the
-gradients of its product with fixed numbers, by all arguments), each a compiled program. Native and
+gradients by all arguments from that by the output), each a compiled program. Native and
 chosen take turns, and the least of several times counts. Writes results.json and a table,
 `lowerings.md`.
 """
@@ -67,14 +67,13 @@ def _with(function: Callable, **options) -> Callable:
 
 
 def programs(case: Case, lowering: str) -> tuple[Callable, Callable]:
-    """Forward and backward, jitted."""
+    """Forward, of the arrays, and backward, of the output's gradient and the arrays; jitted."""
 
     def forward(*arrays):
         return case.function(lowering, *arrays)
 
-    def backward(*arrays):
-        y, back = jax.vjp(forward, *arrays)
-        return back(jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))
+    def backward(g, *arrays):
+        return jax.vjp(forward, *arrays)[1](g)
 
     return jax.jit(forward), jax.jit(backward)
 
@@ -82,15 +81,18 @@ def programs(case: Case, lowering: str) -> tuple[Callable, Callable]:
 def measure(case: Case, rng: np.random.Generator, rounds: int) -> dict[str, float]:
     """Least ms of `native` and `chosen`, forward and backward."""
     arrays = [jnp.asarray(rng.standard_normal(shape, np.float32)) for shape in case.shapes]
-    timed = {}
+    timed, given = {}, {}
     for label, lowering in (("native", "native"), ("chosen", "auto")):
-        for way, program in zip(("forward", "backward"), programs(case, lowering), strict=True):
-            timed[f"{way}/{label}"] = program.lower(*arrays).compile()
+        forward, backward = programs(case, lowering)
+        g = jnp.asarray(rng.standard_normal(jax.eval_shape(forward, *arrays).shape, np.float32))
+        given |= {f"forward/{label}": arrays, f"backward/{label}": [g, *arrays]}
+        timed[f"forward/{label}"] = forward.lower(*arrays).compile()
+        timed[f"backward/{label}"] = backward.lower(g, *arrays).compile()
     least = dict.fromkeys(timed, float("inf"))
     for turn in range(rounds + 1):
         for name, program in timed.items():
             started = time.perf_counter()
-            jax.block_until_ready(program(*arrays))
+            jax.block_until_ready(program(*given[name]))
             seconds = time.perf_counter() - started
             if turn:  # the first run of a program also touches its memory for the first time
                 least[name] = min(least[name], 1e3 * seconds)
