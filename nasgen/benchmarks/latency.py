@@ -17,15 +17,17 @@ from scipy.stats import spearmanr
 
 from nasgen.keys import children
 from nasgen.networks import costs
-from nasgen.networks.latency import device_name, table_from_json, table_to_json
-from nasgen.networks.latency_model import (
-    held_out,
-    predict,
-    predictor_from_json,
-    predictor_to_json,
-)
+from nasgen.networks.latency import device_name
+from nasgen.networks.latency_model import held_out, predict
 from nasgen.pipeline.config import COMMON, check, whole, wholes
-from nasgen.pipeline.latency import Effort, measure, measure_networks, random_plans
+from nasgen.pipeline.latency import (
+    Effort,
+    measure,
+    measure_networks,
+    measured_from_json,
+    measured_to_json,
+    random_plans,
+)
 from nasgen.pipeline.stages import Stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_json, write_results
 
@@ -61,14 +63,7 @@ def _effort(config: ConfigDict) -> Effort:
 
 def _measure_predictor(config: ConfigDict, workdir: Workdir) -> None:
     found = measure(_keys(config)["predictor"], _effort(config), batch=config.batch)
-    write_json(
-        workdir.path / "predictor.json",
-        {
-            "table": table_to_json(found.table),
-            "predictor": predictor_to_json(found.predictor),
-            "seconds": found.seconds,
-        },
-    )
+    write_json(workdir.path / "predictor.json", measured_to_json(found))
 
 
 def _measure_tests(config: ConfigDict, workdir: Workdir) -> None:
@@ -78,7 +73,7 @@ def _measure_tests(config: ConfigDict, workdir: Workdir) -> None:
         sizes=config.effort.sizes,
         max_channels=config.effort.max_channels,
     )
-    predictor = predictor_from_json(_read(workdir, "predictor.json")["predictor"])
+    predictor = measured_from_json(_read(workdir, "predictor.json")).predictor
     plain = predictor._replace(network=(0.0, 1.0, 0.0, 0.0))
     started = time.perf_counter()
     predicted = predict(predictor, plans)
@@ -109,9 +104,8 @@ def agreement(
 
 def _results(config: ConfigDict, workdir: Workdir) -> dict[str, float | int | str]:
     tests = {k: np.array(v) for k, v in _read(workdir, "networks.json").items()}
-    found = _read(workdir, "predictor.json")
-    table, measured = table_from_json(found["table"]), tests["measured_ms"]
-    predicted, truth = held_out(table)
+    found, measured = measured_from_json(_read(workdir, "predictor.json")), tests["measured_ms"]
+    predicted, truth = held_out(found.table)
     known = np.isfinite(predicted)
     layers = agreement(predicted[known], truth[known])
     plain = agreement(tests["sum_of_layers_ms"], measured)
@@ -122,10 +116,10 @@ def _results(config: ConfigDict, workdir: Workdir) -> dict[str, float | int | st
         **{f"sum_of_layers/{k}": plain[k] for k in ("median_relative_error", "spearman")},
         "macs/spearman": float(spearmanr(tests["macs"], measured).statistic),
         **{f"held_out_layers/{k}": layers[k] for k in ("median_relative_error", "spearman")},
-        "num_layers_measured": len(table.layers),
+        "num_layers_measured": len(found.table.layers),
         "num_networks_fitted": config.effort.networks,
-        "seconds_table": table.seconds,
-        "seconds_table_and_fit": found["seconds"],
+        "seconds_table": found.table.seconds,
+        "seconds_table_and_fit": found.seconds,
         "seconds_per_prediction": float(tests["predict_seconds"] / len(measured)),
         "device": device_name(),
         "batch": config.batch,

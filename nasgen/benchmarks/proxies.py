@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from nasgen.benchmarks import scores, statistics, tables
 from nasgen.benchmarks.scores import Job, Scored
+from nasgen.benchmarks.tables import Table
 from nasgen.keys import children, generator
 from nasgen.networks.plan import Plan
 from nasgen.networks.plans import nb101 as nb101_plans
@@ -119,11 +120,9 @@ def prepare(config: ConfigDict) -> dict[str, Benchmark]:
 
 
 def _nb201(settings: ConfigDict, key: Key[Array, ""], make_job: Callable[..., Job]) -> Benchmark:
-    table = tables.nb201()
-    rows = _choose(key, len(table.architectures), settings.num, "nb201.num")
-    cells = [nb201.from_string(table.architectures[row]) for row in rows]
-    measures = {name: values[rows] for name, values in table.measures.items()}
-    return Benchmark(make_job(nb201_plans.make_plan, cells), measures)
+    table = _sampled(tables.nb201(), key, settings.num, "nb201.num")
+    cells = [nb201.from_string(name) for name in table.architectures]
+    return Benchmark(make_job(nb201_plans.make_plan, cells), table.measures)
 
 
 def _nb101(settings: ConfigDict, key: Key[Array, ""], make_job: Callable[..., Job]) -> Benchmark:
@@ -133,11 +132,16 @@ def _nb101(settings: ConfigDict, key: Key[Array, ""], make_job: Callable[..., Jo
 
 
 def _transnas(settings: ConfigDict, key: Key[Array, ""], make_job: Callable[..., Job]) -> Benchmark:
-    table = tables.transnas_micro()
-    rows = _choose(key, len(table.architectures), settings.num, "transnas_micro.num")
-    cells = [transnas.cell(table.architectures[row]) for row in rows]
-    measures = {name: values[rows] for name, values in table.measures.items()}
-    return Benchmark(make_job(transnas_plans.make_plan, cells), measures)
+    table = _sampled(tables.transnas_micro(), key, settings.num, "transnas_micro.num")
+    cells = [transnas.cell(digits) for digits in table.architectures]
+    return Benchmark(make_job(transnas_plans.make_plan, cells), table.measures)
+
+
+def _sampled(table: Table, key: Key[Array, ""], num: int, name: str) -> Table:
+    """`num` random rows of a table; `name`: the key that asks for them."""
+    rows = _choose(key, len(table.architectures), num, name)
+    measures = {measure: values[rows] for measure, values in table.measures.items()}
+    return Table([table.architectures[row] for row in rows], measures)
 
 
 def _choose(key: Key[Array, ""], num_rows: int, num: int, name: str) -> np.ndarray:

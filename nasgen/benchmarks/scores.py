@@ -140,19 +140,7 @@ def read(workdir: Workdir, job: Job, chunk: int) -> Scored:
     seconds = sum(r["seconds_each"] * r["architectures"] for r in reports) / num
     for name, proxy in job.proxies.items():
         if isinstance(proxy, Ensemble):
-            values[name] = combined(proxy, values)
+            values[name] = engine.combined(proxy, values)
             left = int((~np.isfinite(values[name])).sum())
             reasons |= {name: {"nan: a part is not finite": left}} if left else {}
     return Scored({name: values[name] for name in job.proxies}, reasons, seconds)
-
-
-def combined(
-    ensemble: Ensemble, values: Mapping[str, Float[np.ndarray, " architectures"]]
-) -> Float[np.ndarray, " architectures"]:
-    """The ensemble's scores over the pool in which all parts are finite; nan elsewhere."""
-    parts = np.stack([values[part] for part in ensemble.parts])
-    finite = np.isfinite(parts).all(0)
-    found = np.full(len(finite), np.nan)
-    if finite.any():
-        found[finite] = ensemble.combine(parts[:, finite])
-    return found

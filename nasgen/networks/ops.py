@@ -260,10 +260,10 @@ def place(
 
 
 def shift(
-    x: Float[Array, "batch height width channels"],
+    x: Float[Array, "batch height width channels"], by: int = 1
 ) -> Float[Array, "batch height width channels"]:
-    """The image moved by one pixel up and left; zeros enter below and at the right."""
-    return _pad(x, -1, 1, -1, 1)
+    """The image moved by so many pixels up and left (down and right below zero); zeros enter."""
+    return _pad(x, -by, by, -by, by)
 
 
 def channel_mean(

@@ -197,15 +197,12 @@ def _max_pool_backward(kernel_size, stride, x, g):
 
 def _channels(start, keep, offset, width, x):
     """Channels `start` to `start + keep`, from number `offset` on among `width`, others zero."""
-    after = width - offset - keep
-    spans = [(0, 0, 0)] * (x.ndim - 1) + [(offset, after, 0)]
-    return lax.pad(x[..., start : start + keep], jnp.zeros((), x.dtype), spans)
+    return ops.place(x[..., start : start + keep], width, offset)
 
 
 def _shift(by, x):
     """The image moved by one pixel, up and left (`by` 1) or back (-1); zeros enter."""
-    span = (-1, 1, 0) if by == 1 else (1, -1, 0)
-    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), span, span, (0, 0, 0)])
+    return ops.shift(x, by)
 
 
 def _patterns(x):

@@ -129,19 +129,25 @@ def kept(path: Path | None, *, batch: int = 1, effort: Effort = EFFORT) -> Measu
     entries = _read(path)
     name = f"{device_name()}, batch {batch}"
     if name not in entries:
-        found = measure(jax.random.key(0), effort, batch=batch)
-        entries[name] = {
-            "table": table_to_json(found.table),
-            "predictor": predictor_to_json(found.predictor),
-            "seconds": found.seconds,
-        }
+        entries[name] = measured_to_json(measure(jax.random.key(0), effort, batch=batch))
         _write(path, entries)
     try:
-        table, predictor, seconds = (entries[name][k] for k in ("table", "predictor", "seconds"))
+        return measured_from_json(entries[name])
     except (KeyError, TypeError):
         raise ValueError(
             f"the file of latencies must hold {Measured._fields}; got {path}."
         ) from None
+
+
+def measured_to_json(found: Measured) -> dict[str, Any]:
+    """What was measured as plain values; `measured_from_json` reads it back."""
+    table, predictor = table_to_json(found.table), predictor_to_json(found.predictor)
+    return {"table": table, "predictor": predictor, "seconds": found.seconds}
+
+
+def measured_from_json(values: dict[str, Any]) -> Measured:
+    """Raises KeyError or TypeError where a part is missing, ValueError where one is damaged."""
+    table, predictor, seconds = (values[name] for name in Measured._fields)
     return Measured(table_from_json(table), predictor_from_json(predictor), seconds)
 
 

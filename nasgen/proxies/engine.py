@@ -155,17 +155,26 @@ def _needs(proxies: Mapping[str, Proxy | Ensemble], single: Mapping[str, Proxy])
     return tuple(name for name in PASSES if name in needs)
 
 
+def combined(
+    ensemble: Ensemble, values: Mapping[str, Float[np.ndarray, " networks"]]
+) -> Float[np.ndarray, " networks"]:
+    """The ensemble's scores over the pool in which all its parts are finite; nan elsewhere."""
+    parts = np.stack([values[part] for part in ensemble.parts])
+    finite = np.isfinite(parts).all(0)
+    found = np.full(len(finite), np.nan)
+    if finite.any():
+        found[finite] = ensemble.combine(parts[:, finite])
+    return found
+
+
 def _combine(proxies, values: dict[str, np.ndarray], reasons: dict) -> None:
     """Fills in the ensembles; a network with a part that is not finite has no rank and no score."""
     for name, proxy in proxies.items():
         if not isinstance(proxy, Ensemble):
             continue
-        parts = np.stack([values[part] for part in proxy.parts])
-        finite = np.isfinite(parts).all(0)
-        if finite.any():
-            values[name][finite] = proxy.combine(parts[:, finite])
-        for index in np.flatnonzero(~finite):
-            bad = [part for part in proxy.parts if not np.isfinite(values[part][index])]
+        values[name] = combined(proxy, values)
+        for index in np.flatnonzero(np.isnan(values[name])):
+            bad = [p for p in proxy.parts if not np.isfinite(values[p][index])] or [name]
             reasons[name, int(index)] = f"nan: {', '.join(bad)} not finite"
 
 

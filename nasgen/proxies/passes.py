@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from nasgen.networks import flows, padding, walks
+from nasgen.networks import flows, linear_maps, padding, walks
 from nasgen.networks.padding import Weights
 from nasgen.networks.plan import Plan
 from nasgen.networks.programs import PROGRAMS, Programs, Signature
@@ -26,7 +26,7 @@ NTK_EXAMPLES = 8  # of the batch, whose gradients the kernel compares
 
 
 class Draws(NamedTuple):
-    """What the passes need at random, padded: for `zen`, weights, images and noise; for `blocks`,
+    """What the passes need at random: for `zen`, weights, images and noise; for `blocks`,
     signs at every block but the first."""
 
     weights: list[Weights]
@@ -47,24 +47,20 @@ class _Walks:
         return walks.walk_forward(self.plan, self.weights, self.images, self.run)
 
     @cached_property
-    def loss_gradient(self) -> Any:
-        return walks.cross_entropy_gradient(self.forward, self.labels, self.run)
-
-    @cached_property
     def backward(self) -> tuple[list, list]:
         """Gradients by kernels and, where asked for, products, in the order of the steps."""
         products = [None] * len(self.plan.steps)
 
         def observe(index: int, active, g) -> None:
             layer, w = self.plan.steps[index].layer, self.weights[index]
-            output = walks.linear_maps.forward(self.run, layer, w, active)
+            output = linear_maps.forward(self.run, layer, w, active)
             products[index] = self.run("products", (), output, g)
 
         back = walks.walk_backward(
             self.plan,
             self.weights,
             self.forward,
-            self.loss_gradient,
+            walks.cross_entropy_gradient(self.forward, self.labels, self.run),
             self.run,
             observe=observe if "products" in self.needs else None,
         )
@@ -148,14 +144,10 @@ def _ntk(w: _Walks) -> list:
     return kernels
 
 
-def _training_relus(w: _Walks) -> list:
+def _of_relu_inputs(w: _Walks, primitive: str) -> list:
+    """A primitive of the input of every ReLU, with batch statistics."""
     rows = zip(w.plan.steps, w.forward.inputs, strict=True)
-    return [w.run("codes", (), x) for step, x in rows if step.layer.relu]
-
-
-def _patterns(w: _Walks) -> list:
-    rows = zip(w.plan.steps, w.forward.inputs, strict=True)
-    return [w.run("patterns", (), x) for step, x in rows if step.layer.relu]
+    return [w.run(primitive, (), x) for step, x in rows if step.layer.relu]
 
 
 def _zen(w: _Walks) -> tuple[Any, list, list]:
@@ -193,9 +185,9 @@ _WALKS: dict[str, Callable[[_Walks], Any]] = {
     "sign_sums": _sign_sums,
     "ntk": _ntk,
     "agreements": lambda w: w.codes.outputs,
-    "relu_agreements": _training_relus,
+    "relu_agreements": lambda w: _of_relu_inputs(w, "codes"),
     "fresh_relu_agreements": lambda w: w.codes.relus,
-    "patterns": _patterns,
+    "patterns": lambda w: _of_relu_inputs(w, "patterns"),
     "synflow": lambda w: w.flows,
     "synflow_snr": lambda w: w.flows,
     "zen": _zen,

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from tests.proxies.reference_networks import Reference, load, to_torch
+from nasgen.benchmarks.reference import to_torch
+from tests.proxies.reference_networks import Reference, load
 
 SCORES = ("snip", "snr_snip_none", "grad_norm", "grasp")
 

@@ -56,12 +56,3 @@ def from_torch(kind: str, kernel: np.ndarray) -> np.ndarray:
     if kind == "depthwise":
         return kernel[:, 0].transpose(1, 2, 0)
     return kernel.transpose(2, 3, 1, 0)
-
-
-def to_torch(kind: str, kernel: np.ndarray) -> np.ndarray:
-    """The way back."""
-    if kind == "linear":
-        return kernel.T
-    if kind == "depthwise":
-        return kernel.transpose(2, 0, 1)[:, None]
-    return kernel.transpose(3, 2, 0, 1)
