@@ -3,7 +3,8 @@
 Each architecture is scored once, on one batch of CIFAR-10 images and with the same drawn weights as
 its neighbours; the scores are compared with what its benchmark measured after training. On
 NAS-Bench-201 they are also compared with the scores that others published for the same
-architectures. Scores that are not finite are left out and their number reported.
+architectures, and with our own of other weights and images: a proxy that does not agree with itself
+cannot agree with what others drew. Scores that are not finite are left out; how many is reported.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +34,7 @@ from nasgen.types import Cell, Task
 
 SPACES = ("nb201", "nb101", "transnas_micro")
 FILES = {"nb201": tables.NB201, "nb101": tables.NB101, "transnas_micro": tables.TRANSNAS}
-PORT = "nb201_port"
+PORT, AGAIN = "nb201_port", "nb201_port_again"
 _SPACE_RULES = {
     "num": whole(2, tables.NB101_ROWS),
     "batch": whole(2, tables.CIFAR10_IMAGES),
@@ -58,7 +59,8 @@ RULES = {
 class Benchmark(NamedTuple):
     """A job and what its scores are compared with.
 
-    measures: by data set or task, or (of `nb201_port`) published scores by proxy.
+    measures: by data set or task, or (of `nb201_port`) published scores by proxy; of its repetition
+        none.
     """
 
     job: Job
@@ -79,14 +81,16 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     seconds = {
         name: scores.time_passes(workdir, benchmark.job, config.timed)
         for name, benchmark in benchmarks.items()
-        if config.timed and name != PORT
+        if config.timed and name not in (PORT, AGAIN)
     }
     results = {}
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
+    options = dict(key=key, num_samples=config.bootstrap)
     for name, benchmark in benchmarks.items():
-        compare = compare_published if name == PORT else compare_accuracies
-        options = dict(key=key, num_samples=config.bootstrap)
-        results |= compare(name.replace("_port", "/port"), found[name], benchmark, **options)
+        if name == PORT:
+            results |= compare_published(found[PORT], found[AGAIN], benchmark, **options)
+        elif name != AGAIN:
+            results |= compare_accuracies(name, found[name], benchmark, **options)
     results |= {f"{s}/{p}/seconds_alone": t for s, row in seconds.items() for p, t in row.items()}
     report.write_report(workdir.path, results, figures=config.plots)
     write_results(workdir, results)
@@ -111,11 +115,11 @@ def prepare(config: ConfigDict) -> dict[str, Benchmark]:
         rows = _choose(keys[PORT], len(published.architectures), config.nb201.num_port, "num_port")
         names = tables.nb201().architectures
         cells = [nb201.from_string(names[published.architectures[row]]) for row in rows]
-        job = _job(
-            config, "nb201", keys[PORT], nb201_plans.make_plan, cells, name=PORT, proxies=common
-        )
         measures = {name: published.scores[name][rows] for name in common}
-        benchmarks[PORT] = Benchmark(job, measures)
+        for name, compared in ((PORT, measures), (AGAIN, {})):
+            job = partial(_job, config, "nb201", children(keys[PORT], name)[name])
+            job = job(nb201_plans.make_plan, cells, name=name, proxies=common)
+            benchmarks[name] = Benchmark(job, compared)
     return benchmarks
 
 
@@ -196,22 +200,26 @@ def compare_accuracies(
 
 
 def compare_published(
-    name: str, scored: Scored, benchmark: Benchmark, *, key: Key[Array, ""], num_samples: int
+    scored: Scored, again: Scored, benchmark: Benchmark, *, key: Key[Array, ""], num_samples: int
 ) -> dict[str, float]:
-    """`<name>/<proxy>/spearman_published` over the architectures that both have a score of."""
-    figures = _facts(name, scored)
+    """`nb201/port/<proxy>/spearman_published` over the architectures that both have a score of, and
+    `spearman_again` of ours with ours of other weights and images."""
+    start = "nb201/port"
+    figures = _facts(start, scored)
     for proxy, published in benchmark.measures.items():
-        kept = statistics.all_finite(scored.values[proxy], published)
-        num = int(kept.sum())
-        figures[f"{name}/{proxy}/compared"] = num
-        if num < 3:
-            continue
-        pair = scored.values[proxy][kept], published[kept]
-        weights = statistics.bootstrap_weights(generator(key), num_samples, num)
-        figures[f"{name}/{proxy}/spearman_published"] = float(statistics.spearman(*pair))
-        low, high = statistics.interval(statistics.spearman(*pair, weights))
-        figures[f"{name}/{proxy}/spearman_published_low"] = low
-        figures[f"{name}/{proxy}/spearman_published_high"] = high
+        others = {"published": published, "again": again.values[proxy]}
+        for other, values in others.items():
+            kept = statistics.all_finite(scored.values[proxy], values)
+            num, name = int(kept.sum()), f"{start}/{proxy}/spearman_{other}"
+            if other == "published":
+                figures[f"{start}/{proxy}/compared"] = num
+            if num < 3:
+                continue
+            pair = scored.values[proxy][kept], values[kept]
+            weights = statistics.bootstrap_weights(generator(key), num_samples, num)
+            figures[name] = float(statistics.spearman(*pair))
+            low, high = statistics.interval(statistics.spearman(*pair, weights))
+            figures |= {f"{name}_low": low, f"{name}_high": high}
     return figures
 
 

@@ -142,5 +142,5 @@ def read(workdir: Workdir, job: Job, chunk: int) -> Scored:
         if isinstance(proxy, Ensemble):
             values[name] = engine.combined(proxy, values)
             left = int((~np.isfinite(values[name])).sum())
-            reasons |= {name: {"nan: a part is not finite": left}} if left else {}
+            reasons |= {name: {"nan: a part is NaN": left}} if left else {}
     return Scored({name: values[name] for name in job.proxies}, reasons, seconds)

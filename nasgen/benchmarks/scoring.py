@@ -10,7 +10,6 @@ paper's authors with about 1 G MACs.
 """
 
 import json
-import os
 import resource
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from nasgen.benchmarks import reference
+from nasgen.benchmarks import reference, tables
 from nasgen.compile_clock import CLOCK
 from nasgen.keys import children, generator
 from nasgen.networks.costs import count
@@ -30,13 +29,14 @@ from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.config import COMMON, UserError, check, optional, text, whole, wholes
 from nasgen.pipeline.environment import release_memory
+from nasgen.pipeline.labels import Skeleton, in_skeleton
 from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.proxies import PROXIES
 from nasgen.proxies.engine import score
 from nasgen.proxies.passes import compile_for
 from nasgen.spaces import SPACES, formats, graphs
 from nasgen.training.progress import announce, progress
-from nasgen.types import Architecture, Cell, MacroArchitecture, Op, Stage, Task
+from nasgen.types import Architecture, Cell, Op, Task
 
 RULES = {
     **COMMON,
@@ -78,20 +78,12 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     if config.reference_python is not None:
         reference.check_python(config.reference_python)
     keys = children(jax.random.key(config.seed), "cells", "batch", "weights")
-    skeleton = MacroArchitecture(
-        tuple(
-            Stage(0, channels, stride, 1)
-            for channels, stride in zip(
-                config.skeleton.channels, config.skeleton.strides, strict=True
-            )
-        ),
-        config.skeleton.final_width,
-    )
+    skeleton = Skeleton(**config.skeleton.to_dict())
     figures: dict[str, Any] = {"num_networks": config.num_networks}
     cells = graphs.unpack(OPEN.sample(keys["cells"], config.num_networks))
-    random = _setting(config, keys, config.num_classes, [_fill(skeleton, c) for c in cells])
+    random = _setting(config, keys, config.num_classes, [in_skeleton(c, skeleton) for c in cells])
     warmup = _setting(
-        config, keys, config.num_classes, [_fill(skeleton, c) for c in warmup_cells()]
+        config, keys, config.num_classes, [in_skeleton(c, skeleton) for c in warmup_cells()]
     )
     figures |= _measure(
         "random cells", random, warmup.plans, config, workdir.path / "torch", rounds=config.rounds
@@ -108,15 +100,11 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     write_results(workdir, figures)
 
 
-def _fill(skeleton: MacroArchitecture, cell: Cell) -> Architecture:
-    return Architecture(skeleton, (cell,) * len(skeleton.stages))
-
-
 def _reference_networks(config: ConfigDict) -> list | None:
     """The paper's CIFAR networks, None where their file is absent."""
     path = config.one_gmac.path
     if path is None:
-        path = Path(os.environ.get("NASGEN_REFERENCE", "../shared/reference")) / NETWORKS
+        path = tables.reference_folder() / NETWORKS
         if not path.is_file():
             return None
     try:

@@ -56,14 +56,24 @@ class Published(NamedTuple):
 
 def data_folder() -> Path:
     """The folder of data. Raises UserError, saying which was looked at, where there is none."""
-    named = os.environ.get(VARIABLE)
-    folder = Path(named) if named else Path(__file__).resolve().parents[3] / "shared" / "data"
+    folder = _named(VARIABLE, "data")
     if not folder.is_dir():
         raise UserError(
             f"benchmarks need the folder of their tables; looked at {folder}, which is none: "
             f"set {VARIABLE} to where it is."
         )
     return folder
+
+
+def reference_folder() -> Path:
+    """The folder of reference networks, which may be absent: what `NASGEN_REFERENCE` names, else
+    `../shared/reference` beside the repository."""
+    return _named("NASGEN_REFERENCE", "reference")
+
+
+def _named(variable: str, name: str) -> Path:
+    named = os.environ.get(variable)
+    return Path(named) if named else Path(__file__).resolve().parents[3] / "shared" / name
 
 
 def require(*names: str) -> None:

@@ -10,9 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from nasgen.networks import linear_maps
-from nasgen.networks.padding import Weights, true_gradient
+from nasgen.networks.padding import Weights, bucket, true_gradient
 from nasgen.networks.plan import Plan
-from nasgen.networks.programs import bucket
 from nasgen.networks.walks import Tensor, add_up
 
 

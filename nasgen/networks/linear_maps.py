@@ -5,9 +5,9 @@ Arrays are padded (`padding`). `run(name, constants, *arrays)` calls a primitive
 
 import numpy as np
 
-from nasgen.networks.padding import padded_layer
+from nasgen.networks.padding import bucket, padded_layer
 from nasgen.networks.plan import Layer
-from nasgen.networks.programs import MAX_CORNERS, bucket
+from nasgen.networks.primitives import MAX_CORNERS
 
 
 def forward(run, layer: Layer, weights: dict, x, *, relu: bool = False):

@@ -1,21 +1,29 @@
 """Widths in buckets: arrays of a network with zeros for the channels that programs add.
 
-Programs are compiled for few widths (`programs.bucket`); a padded channel holds zeros everywhere
+Programs are compiled for few widths (`bucket`); a padded channel holds zeros everywhere
 and changes no result. Walks run on padded arrays; what leaves them is cropped here.
 """
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from jaxtyping import Float
 
 from nasgen.networks import network
 from nasgen.networks.plan import Layer, Plan, Step, weight_shapes
-from nasgen.networks.programs import bucket
 
 Weights = dict[str, np.ndarray]
+_BUCKETS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 6144)
+
+
+@cache
+def bucket(width: int) -> int:
+    """The padded width of `width` channels; up to three stay as they are (those of images)."""
+    if width < 4:
+        return width
+    return next((b for b in _BUCKETS if b >= width), width)
 
 
 def kernel_shapes(layer: Layer) -> dict[str, tuple[int, ...]]:

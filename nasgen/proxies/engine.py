@@ -158,24 +158,25 @@ def _needs(proxies: Mapping[str, Proxy | Ensemble], single: Mapping[str, Proxy])
 def combined(
     ensemble: Ensemble, values: Mapping[str, Float[np.ndarray, " networks"]]
 ) -> Float[np.ndarray, " networks"]:
-    """The ensemble's scores over the pool in which all its parts are finite; nan elsewhere."""
+    """The ensemble's scores over the pool in which none of its parts is NaN, NaN elsewhere.
+    Infinite parts are left to `combine`: a rank has a place for them."""
     parts = np.stack([values[part] for part in ensemble.parts])
-    finite = np.isfinite(parts).all(0)
-    found = np.full(len(finite), np.nan)
-    if finite.any():
-        found[finite] = ensemble.combine(parts[:, finite])
+    present = ~np.isnan(parts).any(0)
+    found = np.full(len(present), np.nan)
+    if present.any():
+        found[present] = ensemble.combine(parts[:, present])
     return found
 
 
 def _combine(proxies, values: dict[str, np.ndarray], reasons: dict) -> None:
-    """Fills in the ensembles; a network with a part that is not finite has no rank and no score."""
+    """Fills in the ensembles; a network with a part that is NaN has no rank and no score."""
     for name, proxy in proxies.items():
         if not isinstance(proxy, Ensemble):
             continue
         values[name] = combined(proxy, values)
-        for index in np.flatnonzero(np.isnan(values[name])):
+        for index in np.flatnonzero(~np.isfinite(values[name])):
             bad = [p for p in proxy.parts if not np.isfinite(values[p][index])] or [name]
-            reasons[name, int(index)] = f"nan: {', '.join(bad)} not finite"
+            reasons[name, int(index)] = f"{values[name][index]}: {', '.join(bad)} not finite"
 
 
 def _reason(passes: Passes, value: float) -> str:

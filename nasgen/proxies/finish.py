@@ -8,9 +8,8 @@ import numpy as np
 from nasgen.networks import flows, padding
 from nasgen.networks.costs import count
 from nasgen.networks.ops import EPSILON
-from nasgen.networks.padding import Weights, crop, true_gradient
+from nasgen.networks.padding import Weights, bucket, crop, true_gradient
 from nasgen.networks.plan import Plan
-from nasgen.networks.programs import bucket
 from nasgen.proxies.proxy import Blocks, Passes, Zen
 
 ZEN_MOMENTUM = 0.1  # of the running variances

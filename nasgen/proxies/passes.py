@@ -36,11 +36,19 @@ class Draws(NamedTuple):
 
 
 class _Walks:
-    """One network's walks; what several passes read is walked once."""
+    """One network's walks; what several passes read is walked once.
 
-    def __init__(self, plan: Plan, weights, images, labels, draws: Draws, needs, run):
+    alike: over shapes alone, where one example's walk stands for those of all."""
+
+    def __init__(
+        self, plan: Plan, weights, images, labels, draws: Draws, needs, run, *, alike: bool
+    ):
         self.plan, self.weights, self.images, self.labels = plan, weights, images, labels
-        self.draws, self.needs, self.run = draws, needs, run
+        self.draws, self.needs, self.run, self.alike = draws, needs, run, alike
+
+    def one_by_one(self, number: int) -> range:
+        """The examples, of the first `number`, that have walks of their own."""
+        return range(1 if self.alike else number)
 
     @cached_property
     def forward(self) -> walks.Forward:
@@ -130,14 +138,14 @@ def _jacobian(w: _Walks) -> Any:
 
 def _sign_sums(w: _Walks) -> list:
     """Gradients of one example after the other, each alone in its batch."""
-    return [w.gradients_of(slice(i, i + 1)) for i in range(len(w.images))]
+    return [w.gradients_of(slice(i, i + 1)) for i in w.one_by_one(len(w.images))]
 
 
 def _ntk(w: _Walks) -> list:
     few = w.images[:NTK_EXAMPLES]
     forward = walks.walk_forward(w.plan, w.weights, few, w.run)
     logits, kernels = forward.values[-1], []
-    for example in range(len(few)):
+    for example in w.one_by_one(len(few)):
         seed = np.zeros(logits.shape, logits.dtype)
         seed[example] = 1
         kernels.append(walks.walk_backward(w.plan, w.weights, forward, seed, w.run).kernels)
@@ -261,10 +269,12 @@ def run_passes(
     return finish(plan, weights, labels, jax.device_get(walked))
 
 
-def _walk(plan: Plan, padded, images, labels, draws: Draws, needs, run) -> dict[str, Any]:
+def _walk(
+    plan: Plan, padded, images, labels, draws: Draws, needs, run, *, alike: bool = False
+) -> dict[str, Any]:
     images = padding.pad_images(np.asarray(images), dtype=padded[0]["kernel"].dtype)
     labels = np.asarray(labels, np.int32)
-    one = _Walks(plan, padded, images, labels, draws, frozenset(needs), run)
+    one = _Walks(plan, padded, images, labels, draws, frozenset(needs), run, alike=alike)
     return {name: _WALKS[name](one) for name in needs}
 
 
@@ -280,7 +290,8 @@ def signatures(
     images = np.zeros((batch, *plan.input_shape), np.float32)
     draws = _padded(plan, draw(np.random.default_rng(0), plan, batch, needs), dtype)
     padded = padding.pad_plan(plan, weights, dtype=dtype)
-    _walk(plan, padded, images, np.zeros(batch), draws, needs, walks.recorder(seen))
+    run = walks.recorder(seen)
+    _walk(plan, padded, images, np.zeros(batch), draws, needs, run, alike=True)
     return list(seen)
 
 

@@ -90,7 +90,7 @@ class Proxy(NamedTuple):
 
 class Ensemble(NamedTuple):
     """A score that depends on the pool it is computed in: `combine` makes it from the scores of the
-    proxies named in `parts`, `[parts, networks]`."""
+    proxies named in `parts`, `[parts, networks]`, none of them NaN (infinities may be)."""
 
     parts: tuple[str, ...]
     combine: Callable[[Float[np.ndarray, "parts networks"]], Float[np.ndarray, " networks"]]

@@ -29,8 +29,8 @@ def cell_to_json(cell: Cell, space: Space) -> dict[str, Any]:
 def cell_from_json(data: Any, space: Space) -> Cell:
     """The cell in `data`. Raises ValueError naming what is wrong."""
     nodes, edges = _field(data, "nodes", list), _field(data, "edges", list)
-    if not 3 <= len(nodes) <= MAX_NODES:
-        raise ValueError(f"`nodes` must hold 3..{MAX_NODES} nodes; got {len(nodes)}.")
+    if not 2 <= len(nodes) <= MAX_NODES:
+        raise ValueError(f"`nodes` must hold 2..{MAX_NODES} nodes; got {len(nodes)}.")
     names = [_field(node, "op", str) for node in nodes]
     if names[0] != "input" or names[-1] != "output" or {"input", "output"} & set(names[1:-1]):
         raise ValueError("`nodes` must begin with op 'input', end with 'output', repeat neither.")

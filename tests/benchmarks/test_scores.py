@@ -57,7 +57,7 @@ def test_chunks_pool_to_the_same_scores_and_reasons(workdir, job, tmp_path):
     np.testing.assert_array_equal(whole.values["ranks"], np.arange(7))  # over the whole pool
     broken = int(np.isnan(whole.values["broken"]).sum())
     assert 0 < broken < 7 and sum(whole.reasons["broken"].values()) == broken
-    assert whole.reasons["partly"] == {"nan: a part is not finite": broken}
+    assert whole.reasons["partly"] == {"nan: a part is NaN": broken}
     assert parts.seconds > 0
 
 

@@ -76,6 +76,7 @@ def test_proxy_results_have_every_name(proxy_run):
         assert f"{one}/params/spearman" in results and f"{one}/l2_norm/spearman" in results
         assert f"{one}/nwot/partial_given_params" in results
     assert results["nb201/port/params/spearman_published"] == pytest.approx(1)
+    assert results["nb201/port/params/spearman_again"] == pytest.approx(1)
     assert results["nb201/port/nwot/compared"] <= 4
     for space in proxies.SPACES:
         assert results[f"{space}/num"] == 5 and results[f"{space}/seconds_each"] > 0

@@ -9,9 +9,10 @@ import pytest
 
 from nasgen.networks import flows, ops, padding, walks
 from nasgen.networks.network import Network, linear_part
+from nasgen.networks.padding import bucket
 from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
-from nasgen.networks.programs import PROGRAMS, Programs, Signature, bucket
+from nasgen.networks.programs import PROGRAMS, Programs, Signature
 from nasgen.proxies import passes
 from nasgen.spaces import SPACES
 from nasgen.types import Architecture, Cell, MacroArchitecture, Op, Stage, Task

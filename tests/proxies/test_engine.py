@@ -136,5 +136,14 @@ def test_an_ensemble_depends_on_its_pool():
     bad = {index for name, index in scores.reasons if name == "odd"}
     assert {index for name, index in scores.reasons if name == "both"} == bad
     assert np.array_equal(np.isnan(scores.values["both"]), np.isnan(scores.values["odd"]))
+
+    def low(passes):
+        return -np.inf if np.isnan(odd(passes)) else odd(passes)
+
+    scores = engine.score(
+        plans_of(6), proxies | {"odd": Proxy((), low)}, jax.random.key(0), *batch_of()
+    )
+    assert np.isfinite(scores.values["both"]).all()  # a rank has a place for -inf
+    assert {index for name, index in scores.reasons} == bad  # and the part is marked
     with pytest.raises(ValueError, match="`proxies` must hold \\['odd', 'params'\\]"):
         engine.score(plans_of(1), {"both": proxies["both"]}, jax.random.key(0), *batch_of())
