@@ -39,6 +39,21 @@ class Cell(NamedTuple):
     edges: tuple[tuple[int, int], ...]
 
 
+class CellRules(NamedTuple):
+    """What every cell of a space obeys, beside that each node lies on a path from input to output.
+
+    num_ops: the vocabulary. min_ops, max_ops: op nodes. min_edges, max_edges: edges in all.
+    wiring: the edges of every cell, where they are all alike; only ops are left to choose then.
+    """
+
+    num_ops: int
+    min_ops: int
+    max_ops: int
+    min_edges: int
+    max_edges: int
+    wiring: tuple[tuple[int, int], ...] | None = None
+
+
 class CellBatch(NamedTuple):
     """Cells as arrays: node 0 is the input, node `MAX_NODES - 1` the output, absent ones between.
 

@@ -4,7 +4,9 @@ The latent is expanded once into one context for each of the six op slots and fo
 sees its context and the part of the cell that is written already; it chooses an op, or to stop, and
 then the parents of that op; the last step chooses the parents of the output. So
 p(cell | latent) = prod_i p(op_i | earlier) p(parents_i | op_i, earlier). Nodes come in the order of
-`graph_order.reorder`. `project` repairs what may be left: a node without a child, too few edges.
+`graph_order.reorder`; where all cells of a space are wired alike, in that of its digits. `decode`
+chooses only what can still become a cell of the space (`CellRules`), `project` adds what may be
+missing in the end: a child for a node, edges where there are too few.
 
 All functions take one cell: latent `[latent]`, told `[2 condition]` (see `graph_vae.told`), nodes
 `[8]`, adjacency `[8, 8]`, scores `[8, 8]` (log-odds of parent, child).
@@ -19,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from nasgen.types import ABSENT, INPUT, MAX_NODES, OUTPUT
+from nasgen.types import ABSENT, INPUT, MAX_NODES, OUTPUT, CellRules
 
 Params = dict[str, Any]
 
@@ -29,12 +31,12 @@ _PARENTS, _CHILDREN = np.triu_indices(_LAST, 1)  # edges that do not end in the 
 
 
 class DecoderConfig(NamedTuple):
-    """Sizes. condition_dim: 0 where the decoder is told nothing. width: of the trunk.
+    """Rules and sizes. condition_dim: 0 where the decoder is told nothing. width: of the trunk.
 
     step_width: of a step's context and hidden layer.
     """
 
-    num_ops: int
+    rules: CellRules
     latent_dim: int
     condition_dim: int
     width: int
@@ -55,8 +57,8 @@ class Decoder(nn.Module):
         self.prefix = nn.Dense(step_width)
         self.step_norm = nn.LayerNorm()
         self.step_hidden = nn.Dense(step_width)
-        self.op_head = nn.Dense(self.config.num_ops + 1)
-        self.op_embed = nn.Embed(self.config.num_ops + 1, step_width)
+        self.op_head = nn.Dense(self.config.rules.num_ops + 1)
+        self.op_embed = nn.Embed(self.config.rules.num_ops + 1, step_width)
         self.parent_hidden = nn.Dense(step_width)
         self.parent_head = nn.Dense(_LAST)
 
@@ -66,7 +68,7 @@ class Decoder(nn.Module):
         hidden = jax.vmap(self.hidden, in_axes=(0, None, None, 0))(
             self.contexts(latent, told), nodes, adjacency, steps
         )
-        ops = _op_classes(nodes[1:], self.config.num_ops)
+        ops = _op_classes(nodes[1:], self.config.rules.num_ops)
         scores = self.parent_logits(hidden, ops)
         return self.op_logits(hidden[:-1]), _as_matrix(scores)
 
@@ -77,9 +79,10 @@ class Decoder(nn.Module):
 
     def hidden(self, context, nodes, adjacency, step):
         """What step `step` (1..7, its node) knows; nodes and edges from there on are hidden."""
-        ops = _op_classes(nodes[1:_LAST], self.config.num_ops)
+        num_ops = self.config.rules.num_ops
+        ops = _op_classes(nodes[1:_LAST], num_ops)
         seen = (jnp.arange(1, _LAST) < step)[:, None]
-        written = jax.nn.one_hot(ops, self.config.num_ops) * seen
+        written = jax.nn.one_hot(ops, num_ops) * seen
         edges = adjacency[_PARENTS, _CHILDREN] & (step > _CHILDREN)
         prefix = jnp.concatenate([written.reshape(-1), edges.astype(jnp.float32)])
         hidden = nn.silu(self.step_norm(context + self.prefix(prefix)))
@@ -121,17 +124,18 @@ def log_likelihoods(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """log p(ops | latent, told) and log p(edges | latent, told, ops) of one cell, in nats.
 
-    The cell must be in the order of `graph_order.reorder`. Choices that are forced do not count:
-    ops after the first stop, edges of absent nodes.
+    Choices that are forced do not count: ops after the first stop, edges of absent nodes, and all
+    edges where the space has but one wiring. What `decode` never chooses has its share, though.
     """
     op_logits, scores = Decoder(config).apply({"params": params}, latent, told, nodes, adjacency)
-    classes = _op_classes(nodes[1:_LAST], config.num_ops)
+    classes = _op_classes(nodes[1:_LAST], config.rules.num_ops)
     log_ops = jnp.take_along_axis(jax.nn.log_softmax(op_logits), classes[:, None], 1)[:, 0]
     present = nodes != ABSENT
     log_edges = jax.nn.log_sigmoid(jnp.where(adjacency, scores, -scores))
     edges = _UPPER & present[:, None] & present[None, :]
     # An op slot is open where the slot before it holds a node.
-    return jnp.sum(log_ops * present[:-2]), jnp.sum(log_edges * edges)
+    log_ops = jnp.sum(log_ops * present[:-2])
+    return log_ops, jnp.sum(log_edges * edges) if config.rules.wiring is None else jnp.zeros(())
 
 
 def decode(
@@ -140,27 +144,33 @@ def decode(
     told: Float[Array, " told"],
     *,
     config: DecoderConfig,
-    min_edges: int,
 ) -> tuple[Int[Array, " nodes"], Bool[Array, "nodes nodes"]]:
-    """The cell of the most likely choice in each step, made valid."""
-    apply = partial(Decoder(config).apply, {"params": params})
+    """The cell of the most likely choice in each step among those that lead to a valid cell."""
+    apply, rules = partial(Decoder(config).apply, {"params": params}), config.rules
     contexts = apply(latent, told, method="contexts")
+    wiring = None if rules.wiring is None else _wired(rules)
     earlier = jnp.arange(_LAST)
 
     def step(carry, xs):
         (nodes, adjacency), (context, index) = carry, xs
         hidden = apply(context, nodes, adjacency, index, method="hidden")
-        may_stop, stopped = index > 1, (index > 1) & (nodes[index - 1] == ABSENT)
-        logits = apply(hidden, method="op_logits").at[-1].add(jnp.where(may_stop, 0.0, -jnp.inf))
-        at_end = stopped | (index == _LAST)
-        op = jnp.where(at_end, config.num_ops, jnp.argmax(logits))
-        scores = jnp.nan_to_num(apply(hidden, op, method="parent_logits"))
-        allowed = (earlier < index) & (nodes[:_LAST] != ABSENT)
-        parents = (scores > 0) & allowed
-        best = earlier == jnp.argmax(jnp.where(allowed, scores, -jnp.inf))
-        parents = jnp.where(parents.any(), parents, best)
-        absent = (op == config.num_ops) & (index < _LAST)
-        code = jnp.where(absent, ABSENT, jnp.where(index == _LAST, OUTPUT, op))
+        there = (nodes != ABSENT) & (jnp.arange(MAX_NODES) < index)
+        childless = there & ~adjacency.any(1)
+        # What is left when every node has its child; a node more takes one parent's edge.
+        spare = rules.max_edges - adjacency.sum() - childless.sum()
+        at_end = index == _LAST
+        stops = (index > 1) & (nodes[index - 1] == ABSENT)
+        stops |= at_end | (index > rules.max_ops) | ((spare < 1) & (wiring is None))
+        logits = apply(hidden, method="op_logits")
+        logits = logits.at[-1].add(jnp.where(index > rules.min_ops, 0.0, -jnp.inf))
+        op = jnp.where(stops, rules.num_ops, jnp.argmax(logits))
+        absent = (op == rules.num_ops) & ~at_end
+        if wiring is None:
+            scores = jnp.nan_to_num(apply(hidden, op, method="parent_logits"))
+            parents = _parents(scores, there[:_LAST], childless[:_LAST], spare - 1 + at_end)
+        else:
+            scores, parents = jnp.zeros(_LAST), wiring[:_LAST, index]
+        code = jnp.where(absent, ABSENT, jnp.where(at_end, OUTPUT, op))
         nodes = nodes.at[index].set(code.astype(jnp.int8))
         adjacency = adjacency.at[:_LAST, index].set(parents & ~absent)
         return (nodes, adjacency), scores
@@ -169,7 +179,33 @@ def decode(
     empty = jnp.zeros((MAX_NODES, MAX_NODES), bool)
     steps = (contexts, jnp.arange(1, MAX_NODES))
     (nodes, adjacency), rows = jax.lax.scan(step, (nodes, empty), steps)
-    return nodes, project(nodes, adjacency, _as_matrix(rows), min_edges=min_edges)
+    if wiring is not None:
+        return nodes, adjacency
+    return nodes, project(nodes, adjacency, _as_matrix(rows), min_edges=rules.min_edges)
+
+
+def _wired(rules: CellRules) -> Bool[Array, "nodes nodes"]:
+    """The adjacency of every cell; the output comes last, whatever the number of ops."""
+    adjacency = np.zeros((MAX_NODES, MAX_NODES), bool)
+    for parent, child in rules.wiring:
+        adjacency[parent, _LAST if child == rules.max_ops + 1 else child] = True
+    return jnp.asarray(adjacency)
+
+
+def _parents(
+    scores: Float[Array, " parents"],
+    there: Bool[Array, " parents"],
+    childless: Bool[Array, " parents"],
+    spare: Int[Array, ""],
+) -> Bool[Array, " parents"]:
+    """The nodes that score above zero, at least one; `spare` of them may have a child already."""
+    wanted = there & (scores > 0)
+    second = wanted & ~childless
+    place = jnp.argsort(jnp.argsort(-jnp.where(second, scores, -jnp.inf)))
+    chosen = (wanted & childless) | (second & (place < spare))
+    possible = childless | (there & (spare > 0))
+    best = jnp.arange(_LAST) == jnp.argmax(jnp.where(possible, scores, -jnp.inf))
+    return jnp.where(chosen.any(), chosen, best)
 
 
 def project(

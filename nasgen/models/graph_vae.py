@@ -25,7 +25,7 @@ from jaxtyping import Array, Bool, Float, Int
 from nasgen.models import graph_decoder
 from nasgen.models.graph_decoder import DecoderConfig
 from nasgen.models.graph_order import ranks
-from nasgen.types import ABSENT, MAX_NODES, MAX_OP_NODES
+from nasgen.types import ABSENT, MAX_NODES, MAX_OP_NODES, CellRules
 
 Params = dict[str, Any]
 AnyArray = Array | np.ndarray
@@ -40,12 +40,12 @@ _MIN_LOG_VARIANCE, _MAX_LOG_VARIANCE = -12.0, 4.0
 class VaeConfig(NamedTuple):
     """Sizes of the VAE; hashable, so it can be a static argument of `jit`.
 
-    num_ops: ops of the space. width: features of a node and of the global node. depth: graph
+    rules: of the space whose cells it decodes. width: features of a node and of the global node. depth: graph
     convolutions. readout_width: units between the graph and the latent. decoder_width, step_width:
     see `DecoderConfig`. decoder_condition: whether the decoder may be told the condition.
     """
 
-    num_ops: int = 27
+    rules: CellRules
     latent_dim: int = 64
     condition_dim: int = 4
     width: int = 64
@@ -60,7 +60,7 @@ def decoder_config(config: VaeConfig) -> DecoderConfig:
     """The decoder's part of the sizes."""
     condition_dim = config.condition_dim if config.decoder_condition else 0
     return DecoderConfig(
-        config.num_ops, config.latent_dim, condition_dim, config.decoder_width, config.step_width
+        config.rules, config.latent_dim, condition_dim, config.decoder_width, config.step_width
     )
 
 
@@ -139,7 +139,7 @@ class Encoder(nn.Module):
         graph = to_graphs(nodes, adjacency)
         features, present = graph.nodes, graph.nodes["present"].astype(jnp.float32)[:, None]
         embed = partial(nn.Embed, features=config.width)
-        codes = embed(config.num_ops + _CODE_OFFSET, name="code")(features["code"])
+        codes = embed(config.rules.num_ops + _CODE_OFFSET, name="code")(features["code"])
         places = embed(MAX_OP_NODES + 1, name="rank")(features["rank"])
         start = self.param("global", nn.initializers.normal(1.0), (1, config.width))
         graph = graph._replace(
@@ -194,7 +194,7 @@ def predict_conditions(
     return nn.Dense(config.condition_dim).apply({"params": params["regressor"]}, latents)
 
 
-@partial(jax.jit, static_argnames=("config", "min_edges"))
+@partial(jax.jit, static_argnames="config")
 def decode(
     params: Params,
     latents: Float[AnyArray, "batch latent"],
@@ -202,17 +202,14 @@ def decode(
     mask: Bool[AnyArray, "batch condition"] | None = None,
     *,
     config: VaeConfig,
-    min_edges: int = 3,
 ) -> tuple[Int[Array, "batch nodes"], Bool[Array, "batch nodes nodes"]]:
     """The most likely cell of each latent (node by node), always a valid one.
 
     conditions: what the cell is wanted to have, where `mask` is True (None: everywhere). Only a VAE
-    with `decoder_condition` listens. min_edges: at most 3, so that one op suffices.
+    with `decoder_condition` listens.
     """
-    if not 0 <= min_edges <= 3:
-        raise ValueError(f"`min_edges` must be in 0..3; got {min_edges}.")
     given = told(latents.shape[0], conditions, mask, config=config)
-    one = partial(graph_decoder.decode, config=decoder_config(config), min_edges=min_edges)
+    one = partial(graph_decoder.decode, config=decoder_config(config))
     return jax.vmap(partial(one, params["decoder"]))(latents, given)
 
 
@@ -234,5 +231,5 @@ def told(
 
 def _check(config: VaeConfig) -> None:
     for name, value in config._asdict().items():
-        if name != "decoder_condition" and value < 1:
+        if name not in ("rules", "decoder_condition") and value < 1:
             raise ValueError(f"`{name}` must be at least 1; got {value}.")

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Int, Key
 from nasgen.keys import generator
 from nasgen.spaces import graphs
 from nasgen.spaces.space import Space
-from nasgen.types import Cell, CellBatch, Op
+from nasgen.types import Cell, CellBatch, CellRules, Op
 
 Edges = tuple[tuple[int, int], ...]
 
@@ -48,12 +48,14 @@ def digits_of(cell: Cell, *, wiring: Edges) -> tuple[int, ...]:
 def make_space(name: str, ops: tuple[Op, ...], wiring: Edges) -> Space:
     """The space of all cells with this wiring: uniform samples; a mutant differs in one op."""
     options = dict(wiring=wiring, num_ops=len(ops))
+    num = wiring[-1][1] - 1
     return Space(
         name,
         ops,
         partial(_sample, **options),
         partial(_mutate, num_ops=len(ops)),
         partial(_is_valid, **options),
+        CellRules(len(ops), num, num, len(wiring), len(wiring), wiring),
     )
 
 

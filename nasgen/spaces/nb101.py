@@ -13,10 +13,11 @@ from jaxtyping import Array, Bool, Key
 from nasgen.keys import generator
 from nasgen.spaces import graphs
 from nasgen.spaces.space import Space
-from nasgen.types import ABSENT, INPUT, MAX_NODES, OUTPUT, Cell, CellBatch, Op
+from nasgen.types import ABSENT, INPUT, MAX_NODES, OUTPUT, Cell, CellBatch, CellRules, Op
 
 OPS = (Op("conv", 3), Op("conv", 1), Op("max_pool", 3))
 MAX_OPS, MAX_EDGES = 5, 9
+RULES = CellRules(len(OPS), 0, MAX_OPS, min_edges=1, max_edges=MAX_EDGES)
 
 
 def cell_from_matrix(matrix: Sequence[Sequence[int]] | np.ndarray, ops: Sequence[int]) -> Cell:
@@ -87,7 +88,7 @@ def is_valid(batch: CellBatch) -> Bool[np.ndarray, " batch"]:
     inner = batch.nodes[:, 1:-1]
     ops = ((inner >= 0) & (inner < len(OPS))) | (inner == ABSENT)
     few = ((inner != ABSENT).sum(1) <= MAX_OPS) & (batch.adjacency.sum((1, 2)) <= MAX_EDGES)
-    return ops.all(1) & few & graphs.well_formed(batch, min_edges=1)
+    return ops.all(1) & few & graphs.well_formed(batch, min_edges=RULES.min_edges)
 
 
 def mutate(key: Key[Array, ""], cell: Cell) -> Cell:
@@ -117,4 +118,4 @@ def _edit(rng: np.random.Generator, cell: Cell) -> CellBatch:
     return graphs.pack([Cell(tuple(ops), tuple(sorted(edges)))])
 
 
-SPACE = Space("nb101", OPS, sample, mutate, is_valid)
+SPACE = Space("nb101", OPS, sample, mutate, is_valid, RULES)

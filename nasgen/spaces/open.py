@@ -11,7 +11,17 @@ from jaxtyping import Array, Bool, Key
 from nasgen.keys import generator
 from nasgen.spaces import graphs
 from nasgen.spaces.space import Space
-from nasgen.types import ABSENT, INPUT, MAX_NODES, MAX_OP_NODES, OUTPUT, Cell, CellBatch, Op
+from nasgen.types import (
+    ABSENT,
+    INPUT,
+    MAX_NODES,
+    MAX_OP_NODES,
+    OUTPUT,
+    Cell,
+    CellBatch,
+    CellRules,
+    Op,
+)
 
 KINDS = (
     "avg_pool",
@@ -26,7 +36,9 @@ KINDS = (
 )
 KERNELS = (1, 3, 5)
 OPS = tuple(Op(kind, kernel) for kind in KINDS for kernel in KERNELS)
-MIN_EDGES = 3
+RULES = CellRules(
+    len(OPS), 1, MAX_OP_NODES, min_edges=3, max_edges=MAX_NODES * (MAX_NODES - 1) // 2
+)
 
 _SKIP = len(OPS)  # code of skip_connect in raw draws; never in a finished cell
 _DENSITY = (0.35, 0.9)  # a cell's edge probability is drawn from this range
@@ -61,7 +73,7 @@ def is_valid(batch: CellBatch) -> Bool[np.ndarray, " batch"]:
     """Which cells obey the rules above."""
     inner = batch.nodes[:, 1:-1]
     ops = ((inner >= 0) & (inner < len(OPS))) | (inner == ABSENT)
-    return ops.all(1) & graphs.well_formed(batch, min_edges=MIN_EDGES)
+    return ops.all(1) & graphs.well_formed(batch, min_edges=RULES.min_edges)
 
 
 def mutate(key: Key[Array, ""], cell: Cell) -> Cell:
@@ -102,4 +114,4 @@ def _spread(rng: np.random.Generator, batch: CellBatch) -> CellBatch:
     return CellBatch(nodes, adjacency)
 
 
-SPACE = Space("open", OPS, sample, mutate, is_valid)
+SPACE = Space("open", OPS, sample, mutate, is_valid, RULES)

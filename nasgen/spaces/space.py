@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Bool, Key
 
-from nasgen.types import Cell, CellBatch, Op
+from nasgen.types import Cell, CellBatch, CellRules, Op
 
 
 class Space(NamedTuple):
@@ -16,6 +16,7 @@ class Space(NamedTuple):
     sample: `(key, num) -> CellBatch` of valid cells.
     mutate: `(key, cell) -> Cell`, a valid cell that differs from the given one.
     is_valid: `(batch) -> bool [batch]`.
+    rules: what `is_valid` demands, as numbers, for those who write cells.
     """
 
     name: str
@@ -23,3 +24,4 @@ class Space(NamedTuple):
     sample: Callable[[Key[Array, ""], int], CellBatch]
     mutate: Callable[[Key[Array, ""], Cell], Cell]
     is_valid: Callable[[CellBatch], Bool[np.ndarray, " batch"]]
+    rules: CellRules
