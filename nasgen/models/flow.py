@@ -221,16 +221,18 @@ def flow_matching_loss(
     *,
     config: FlowConfig,
     drop_probability: float = 0.2,
+    noise: Float[AnyArray, "batch latent"] | None = None,
 ) -> Float[Array, ""]:
     """Mean of |v(t, x_t) - (data - noise)|^2 / latent_dim, x_t = (1 - t) noise + t data.
 
     mask: True where a condition is known at all. Known ones are dropped, see `drop_conditions`. The
     times of a batch are spread evenly over 0..1 (each one still uniform) for a calmer gradient.
+    noise: of each example, where it was paired (`flow_pairing`); by default drawn here.
     Reference: Lipman et al. 2023, eq. 23 with no remaining width; Liu et al. 2023.
     """
     noise_key, time_key, drop_key = jax.random.split(key, 3)
     given = drop_conditions(drop_key, _mask_of(conditions, mask), drop_probability)
-    noise = jax.random.normal(noise_key, latents.shape)
+    noise = jax.random.normal(noise_key, latents.shape) if noise is None else noise
     batch = latents.shape[0]
     times = (jax.random.uniform(time_key) + jnp.arange(batch, dtype=latents.dtype) / batch) % 1.0
 

@@ -5,6 +5,7 @@ Fitted by expectation maximisation (scikit-learn), used as plain arrays. Conditi
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -35,7 +36,10 @@ def fit_mixture(conditions: Conditions, num_components: int, *, seed: int) -> Mi
 
     Raises ValueError where a condition is not finite or there are fewer cells than components.
     """
-    fitted = _fit(conditions, num_components, seed)
+    return _heaviest_first(_fit(conditions, num_components, seed))
+
+
+def _heaviest_first(fitted: GaussianMixture) -> Mixture:
     order = np.argsort(-fitted.weights_, kind="stable")
     parts = (fitted.weights_, fitted.means_, fitted.covariances_)
     return Mixture(*(part[order].astype(np.float32) for part in parts))
@@ -54,6 +58,33 @@ def _fit(conditions: Conditions, num_components: int, seed: int) -> GaussianMixt
         num_components, n_init=RESTARTS, reg_covar=REGULARISATION, random_state=seed, max_iter=300
     )
     return mixture.fit(values)
+
+
+class Point(NamedTuple):
+    """A mixture on the curve: log-likelihoods are means over cells, in nats; bic as usual, lower
+    being better: parameters log(cells) - 2 sum of log-likelihoods."""
+
+    components: int
+    log_likelihood: float
+    held_out_log_likelihood: float
+    bic: float
+
+
+def choose_mixture(
+    conditions: Conditions, held_out: Conditions, candidates: Sequence[int], *, seed: int
+) -> tuple[Mixture, list[Point]]:
+    """The mixture whose number of components has the least BIC (Schwarz 1978), and the curve."""
+    fits = [_fit(conditions, number, seed) for number in candidates]
+    curve = [
+        Point(
+            number,
+            float(one.score(np.asarray(conditions, np.float64))),
+            float(one.score(np.asarray(held_out, np.float64))),
+            float(one.bic(np.asarray(conditions, np.float64))),
+        )
+        for number, one in zip(candidates, fits, strict=True)
+    ]
+    return _heaviest_first(fits[int(np.argmin([point.bic for point in curve]))]), curve
 
 
 @jax.jit

@@ -1,247 +1,191 @@
-"""Pretraining of the first level: cells, their conditions, the graph VAE, clusters, the flow.
-
-Each function is a stage: it reads the files of earlier stages in `folder` and writes its own.
-
-    cells.npz    nodes, adjacency, costs          labels.npz  index, scores of labelled cells
-    vae.npz      params                           metric.npz  latents, conditions, clusters, ...
-    flow.npz     params
+"""Pretraining of the first level, from nothing to weights: samples and scores the cells of a space,
+trains graph VAE, mixture and flow. A stage is skipped when it is whole; trainings resume at their
+last checkpoint, scores at their last chunk.
 """
 
+import os
+import shutil
+import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import jax
-import numpy as np
 from ml_collections import ConfigDict
 
-from nasgen.arrays import flatten
-from nasgen.keys import children, generator
-from nasgen.models import flow, graph_vae, metric, mixture
-from nasgen.models.flow import FlowConfig
-from nasgen.models.graph_order import reorder
-from nasgen.models.graph_vae import VaeConfig
-from nasgen.pipeline.chunks import decode_all, encode_all
-from nasgen.pipeline.labels import CONDITIONS, Skeleton, cost_conditions, score_conditions
-from nasgen.pipeline.pretrain_fit import fit_model, load_params
-from nasgen.pretrained.bundle import Scaling, scaling_of
-from nasgen.spaces import SPACES, graphs
-from nasgen.training.progress import progress
-from nasgen.training.state import averaged
-from nasgen.types import CellBatch
+from nasgen import pretrained
+from nasgen.pipeline import cells_data, cells_figures, cells_fit
+from nasgen.pipeline.config import (
+    COMMON,
+    UserError,
+    boolean,
+    check,
+    flat,
+    number,
+    one_of,
+    text,
+    whole,
+    wholes,
+)
+from nasgen.pipeline.environment import environment
+from nasgen.pipeline.labels import CONDITIONS
+from nasgen.pipeline.stages import Stage, read_stage, run_stages
+from nasgen.pipeline.workdir import Workdir, plain, write_results
+from nasgen.pretrained.bundle import CellBundle, save_cells
+from nasgen.spaces import SPACES
 
-NUM_COSTS = 2  # of CONDITIONS, the first are exact costs, the others scores
-
-
-def skeleton(config: ConfigDict) -> Skeleton:
-    """The labelling skeleton of a config."""
-    return Skeleton(**config.skeleton.to_dict())
-
-
-def vae_config(config: ConfigDict) -> VaeConfig:
-    """Sizes of the VAE."""
-    ops = SPACES[config.space].ops
-    return VaeConfig(num_ops=len(ops), condition_dim=len(CONDITIONS), **config.vae.model.to_dict())
-
-
-def flow_config(config: ConfigDict) -> FlowConfig:
-    """Sizes of the flow."""
-    sizes = config.flow.model.to_dict()
-    return FlowConfig(config.vae.model.latent_dim, len(CONDITIONS), **sizes)
-
-
-def sample_cells(config: ConfigDict, folder: Path) -> dict[str, Any]:
-    """Distinct cells in the decoder's order, with their exact costs in the skeleton."""
-    space = SPACES[config.space]
-    key = children(jax.random.key(config.seed), "cells")["cells"]
-    drawn = graphs.canonicalize(space.sample(key, config.num_cells))
-    first = np.unique(graphs.canonical_keys(drawn), return_index=True)[1]
-    batch = graphs.take(drawn, np.sort(first))
-    batch = CellBatch(*map(np.asarray, reorder(batch.nodes, batch.adjacency)))
-    costs = cost_conditions(graphs.unpack(batch), space, skeleton(config))
-    np.savez(folder / "cells.npz", nodes=batch.nodes, adjacency=batch.adjacency, costs=costs)
-    return {"num_cells": len(costs), "uniqueness_of_sampler": len(costs) / config.num_cells}
-
-
-def score_cells(config: ConfigDict, folder: Path) -> dict[str, Any]:
-    """SNIP-SNR and NWOT of a random part of the cells."""
-    batch = load_cells(folder)
-    keys = children(jax.random.fold_in(jax.random.key(config.seed), 1), "choice", "scores")
-    index = generator(keys["choice"]).permutation(len(batch.nodes))[: config.num_labelled]
-    cells = graphs.unpack(graphs.take(batch, index))
-    with progress(len(cells), label="scoring cells") as report:
-        scores = score_conditions(
-            keys["scores"],
-            cells,
-            SPACES[config.space],
-            skeleton(config),
-            on_scored=lambda done: report(done, ""),
-        )
-    np.savez(folder / "labels.npz", index=index, scores=scores)
-    return {"num_labelled": len(index), "num_not_finite": int((~np.isfinite(scores)).any(1).sum())}
+PART = "cells"
+_ENVIRONMENT = ("python", "packages", "backend", "cpu_count")  # what a card says of it
+TRAINING = {
+    "steps": whole(1),
+    "batch_size": whole(8),
+    "learning_rate": number(0, above=True),
+    "weight_decay": number(0),
+}
+_VAE_SIZES = ("latent_dim", "width", "depth", "readout_width", "decoder_width", "step_width")
+RULES = {
+    **COMMON,
+    "space": one_of(("open", "nb201", "nb101")),
+    "ship": boolean(),
+    "name": text(),
+    "num_cells": whole(100),
+    "num_labelled": whole(40),
+    "num_again": whole(2),
+    "chunk": whole(1),
+    "num_mixture_cells": whole(100),
+    "num_clusters": wholes(1, 1000),
+    "skeleton.channels": wholes(1, 1024),
+    "skeleton.strides": wholes(1, 2),
+    "skeleton.repeats": wholes(1, 20),
+    "skeleton.final_width": whole(1, 4096),
+    "skeleton.size": whole(2, 256),
+    "skeleton.batch": whole(2, 1024),
+    "skeleton.num_classes": whole(2, 10_000),
+    **{f"vae.model.{size}": whole(1, 8192) for size in _VAE_SIZES},
+    **{f"flow.model.{size}": whole(1, 8192) for size in ("width", "depth", "context_width")},
+    "vae.loss.kl_weight": number(0),
+    "vae.loss.triplet_weight": number(0),
+    "vae.loss.condition_weight": number(0),
+    "vae.loss.told_probability": number(0, 1),
+    "vae.loss.blur": number(0),
+    "flow.drop_probability": number(0, 1),
+    "flow.pairing": boolean(),
+    "flow.pairing_weight": number(0),
+    **{f"{part}.{k}": rule for part in ("vae", "flow") for k, rule in TRAINING.items()},
+}
 
 
-def _dataset(config: ConfigDict, folder: Path) -> tuple[CellBatch, np.ndarray, np.ndarray]:
-    """Cells, their conditions (NaN where not known), and the labelled index."""
-    batch = load_cells(folder)
-    with np.load(folder / "cells.npz") as cells, np.load(folder / "labels.npz") as labels:
-        conditions = np.full((len(batch.nodes), len(CONDITIONS)), np.nan)
-        conditions[:, :NUM_COSTS] = cells["costs"]
-        scores = np.where(np.isfinite(labels["scores"]), labels["scores"], np.nan)
-        conditions[labels["index"], NUM_COSTS:] = scores
-        return batch, conditions, labels["index"]
+def stages(config: ConfigDict, folder: Path) -> list[Stage]:
+    """All stages in order."""
+    chunks = range(len(cells_data.chunks(config)))
+    rows = [("cells", cells_data.sample_cells, ("cells.npz",))]
+    rows += [
+        (f"labels_{i:03d}", partial(cells_data.score_chunk, index=i), (cells_data.label_file(i),))
+        for i in chunks
+    ]
+    rows += [
+        ("again", cells_data.score_again, ("again.npz",)),
+        ("vae", cells_fit.train_vae, ("vae.npz",)),
+        ("metric", cells_fit.build_metric_space, ("metric.npz",)),
+        ("flow", cells_fit.train_flow, ("flow.npz",)),
+        ("figures", cells_figures.measure, ()),
+    ]
+    return [Stage(name, files, partial(function, config, folder)) for name, function, files in rows]
 
 
-def held_out(config: ConfigDict, num_cells: int) -> np.ndarray:
-    """Which cells VAE, mixture and flow are not fitted on: a random part, labelled ones among them.
-    (The networks of the second level are built of all cells.)"""
-    key = children(jax.random.fold_in(jax.random.key(config.seed), 2), "held_out")["held_out"]
-    held = np.zeros(num_cells, bool)
-    held[generator(key).permutation(num_cells)[: num_cells // 20]] = True
-    return held
+def run(config: ConfigDict, workdir: Workdir) -> None:
+    """All stages, then the weights and results.json. Raises UserError for a config that is off."""
+    check(config, RULES)
+    _check_together(config)
+    check_ship(config)
+    folder = workdir.path
+    wanted = stages(config, folder)
+    run_stages(workdir, wanted)
+    figures = _figures(config, folder, [stage.name for stage in wanted])
+    what = f"nasgen's generator of cells of space {config.space}"
+    save_cells(folder / PART, assemble(config, folder), card(config, what, figures))
+    ship(config, folder, PART)
+    write_results(workdir, figures)
 
 
-def train_vae(config: ConfigDict, folder: Path) -> dict[str, Any]:
-    """The graph VAE, on labelled and unlabelled cells together; figures on held-out cells."""
-    batch, raw, labelled = _dataset(config, folder)
-    sizes, held = vae_config(config), held_out(config, len(raw))
-    scaling = scaling_of(raw[~held])
-    conditions = np.nan_to_num(scaling.apply(raw)).astype(np.float32)
-    known = np.isfinite(raw)
-    unlabelled = np.flatnonzero(~held)
-    labelled = labelled[~held[labelled]]
-    keys = children(jax.random.fold_in(jax.random.key(config.seed), 3), "init", "train", "data")
-    data_key, settings = keys["data"], config.vae
+def check_ship(config: ConfigDict) -> None:
+    """Raises UserError where the weights could not be shipped in the end."""
+    if config.ship and not os.access(pretrained.FOLDER, os.W_OK):
+        raise UserError(f"`config.ship` needs a folder that can be written: {pretrained.FOLDER}.")
 
-    def batch_fn(step: int) -> dict[str, np.ndarray]:
-        rng = generator(jax.random.fold_in(data_key, step))
-        share = settings.batch_size // 4  # of labelled cells
-        index = np.concatenate(
-            [rng.choice(labelled, share), rng.choice(unlabelled, settings.batch_size - share)]
-        )
-        return {
-            "nodes": batch.nodes[index],
-            "adjacency": batch.adjacency[index],
-            "conditions": conditions[index],
-            "mask": known[index],
+
+def card(config: ConfigDict, what: str, figures: dict) -> dict:
+    """What a reader of the weights wants to know."""
+    here = environment()
+    return plain(
+        {
+            "what": what,
+            "data": "cells sampled from the space; scores on crops of scikit-learn's photographs",
+            "command": " ".join(["python", *sys.argv]),
+            "seed": config.seed,
+            "config": config.to_dict(),
+            "figures": figures,
+            "environment": {name: here[name] for name in _ENVIRONMENT},
         }
-
-    def loss_fn(params, model_state, one, key):
-        loss, parts = metric.vae_loss(params, key, one, config=sizes, **settings.loss.to_dict())
-        return loss, (model_state, parts)
-
-    fitted = fit_model(
-        loss_fn,
-        graph_vae.init(keys["init"], sizes),
-        batch_fn,
-        keys["train"],
-        settings,
-        folder / "vae",
-    )
-    params = averaged(fitted.state)[0]
-    np.savez(folder / "vae.npz", **flatten(params))
-    return vae_figures(params, sizes, batch, raw, scaling, held)
-
-
-def vae_figures(params, sizes: VaeConfig, batch, raw, scaling: Scaling, held) -> dict[str, float]:
-    """On held-out cells: exact reconstruction, R2 of the regressor, latent against condition."""
-    index = np.flatnonzero(held)
-    held_cells = graphs.take(batch, index)
-    mean = encode_all(params, sizes, *held_cells)
-    decoded = graphs.canonical_keys(decode_all(params, sizes, mean))
-    same = [a == b for a, b in zip(decoded, graphs.canonical_keys(held_cells), strict=True)]
-    predicted = np.asarray(graph_vae.predict_conditions(params, mean, config=sizes))
-    wanted = scaling.apply(raw[index])
-    figures = {"exact_reconstruction": float(np.mean(same))}
-    for column, name in enumerate(CONDITIONS):
-        known = np.isfinite(wanted[:, column])
-        error = np.square(predicted[known, column] - wanted[known, column]).mean()
-        figures[f"r2/{name}"] = float(1 - error / wanted[known, column].var())
-    return figures
-
-
-def load_vae(config: ConfigDict, folder: Path):
-    """The trained VAE's params."""
-    return load_params(folder / "vae.npz", graph_vae.init, vae_config(config))
-
-
-def build_metric_space(config: ConfigDict, folder: Path) -> dict[str, Any]:
-    """Latents and conditions of all cells (unknown scores from the regressor), and the clusters."""
-    batch, raw, _ = _dataset(config, folder)
-    sizes, params, held = vae_config(config), load_vae(config, folder), held_out(config, len(raw))
-    scaling = scaling_of(raw[~held])
-    latents = encode_all(params, sizes, batch.nodes, batch.adjacency)
-    predicted = np.asarray(graph_vae.predict_conditions(params, latents, config=sizes))
-    exact = scaling.apply(raw)
-    conditions = np.where(np.isfinite(exact), exact, predicted)
-    sample = conditions[~held][: config.num_mixture_cells]
-    fitted = mixture.fit_mixture(sample, config.num_clusters, seed=config.seed)
-    latent_scaling = scaling_of(latents[~held])
-    np.savez(
-        folder / "metric.npz",
-        latents=latent_scaling.apply(latents),
-        conditions=conditions,
-        clusters=mixture.assign(fitted, conditions),
-        **flatten({"conditions": scaling, "latents": latent_scaling}, "scaling"),
-        **flatten(fitted, "mixture"),
-    )
-    return {"num_clusters": config.num_clusters}
-
-
-def train_flow(config: ConfigDict, folder: Path) -> dict[str, Any]:
-    """The conditional flow on standardised latents; held-out log-likelihood in the figures."""
-    sizes, settings = flow_config(config), config.flow
-    with np.load(folder / "metric.npz") as file:
-        latents, conditions = (file[n].astype(np.float32) for n in ("latents", "conditions"))
-    held = held_out(config, len(latents))
-    rows = np.flatnonzero(~held)
-    keys = children(
-        jax.random.fold_in(jax.random.key(config.seed), 4), "init", "train", "data", "eval"
     )
 
-    def batch_fn(step: int) -> tuple[np.ndarray, np.ndarray]:
-        index = generator(jax.random.fold_in(keys["data"], step)).choice(rows, settings.batch_size)
-        return latents[index], conditions[index]
 
-    def loss_fn(params, model_state, one, key):
-        loss = flow.flow_matching_loss(
-            params, key, *one, config=sizes, drop_probability=settings.drop_probability
+def ship(config: ConfigDict, folder: Path, part: str) -> None:
+    """Copies weights and card into nasgen, where the config asks for it."""
+    if config.ship:
+        for suffix in ("safetensors", "json"):
+            target = pretrained.FOLDER / f"{part}_{config.name}.{suffix}"
+            shutil.copy(folder / f"{part}.{suffix}", target)
+
+
+def _check_together(config: ConfigDict) -> None:
+    """The rules that hold between keys."""
+    values = flat(config)
+    for less, more in (("num_labelled", "num_cells"), ("num_mixture_cells", "num_cells")):
+        if values[less] > values[more]:
+            raise UserError(
+                f"`config.{less}` must be at most {more} = {values[more]}; got {values[less]}."
+            )
+    if max(config.num_clusters) > config.num_mixture_cells:
+        raise UserError(
+            f"`config.num_clusters` must be at most num_mixture_cells = "
+            f"{config.num_mixture_cells}; got {config.num_clusters}."
         )
-        return loss, (model_state, {})
+    for name in ("strides", "repeats"):
+        if len(config.skeleton[name]) != len(config.skeleton.channels):
+            raise UserError(
+                f"`config.skeleton.{name}` must be as many as skeleton.channels = "
+                f"{config.skeleton.channels}; got {config.skeleton[name]}."
+            )
 
-    fitted = fit_model(
-        loss_fn, flow.init(keys["init"], sizes), batch_fn, keys["train"], settings, folder / "flow"
+
+def _figures(config: ConfigDict, folder: Path, names: list[str]) -> dict:
+    """Of all stages: the figures of the space under its name, the others under their stage's."""
+    figures, total, compiling, scoring = {}, 0.0, 0.0, 0.0
+    for name in names:
+        stage = read_stage(folder, name)
+        total += stage["seconds"]
+        compiling += stage["seconds_compile"]
+        if name.startswith("labels_"):
+            scoring += stage["seconds"]
+        elif name == "figures":
+            figures |= {f"{config.space}/{k}": v for k, v in stage.items() if "seconds" not in k}
+        else:
+            figures |= {f"{name}/{key}": value for key, value in stage.items()}
+    times = {"seconds_total": total, "seconds_compile": compiling, "labels/seconds": scoring}
+    return {**figures, **times, "labels/num_labelled": config.num_labelled}
+
+
+def assemble(config: ConfigDict, folder: Path) -> CellBundle:
+    """The bundle of a finished run's files."""
+    space = cells_fit.load_metric(folder)
+    return CellBundle(
+        space=SPACES[config.space].name,
+        names=CONDITIONS,
+        skeleton=cells_data.skeleton(config)._asdict(),
+        vae=cells_fit.load_vae(config, folder),
+        vae_config=cells_fit.vae_config(config),
+        flow=cells_fit.load_flow(config, folder),
+        flow_config=cells_fit.flow_config(config),
+        conditions=space.condition_scaling,
+        latents=space.latent_scaling,
+        mixture=space.mixture,
     )
-    params = averaged(fitted.state)[0]
-    np.savez(folder / "flow.npz", **flatten(params))
-    index = np.flatnonzero(held)[:256]
-    nats = flow.log_prob(
-        params,
-        latents[index],
-        conditions[index],
-        config=sizes,
-        key=keys["eval"],
-        trace="hutchinson",
-    )
-    return {"held_out_log_prob": float(np.mean(nats))}
-
-
-def load_flow(config: ConfigDict, folder: Path):
-    """The trained flow's params."""
-    return load_params(folder / "flow.npz", flow.init, flow_config(config))
-
-
-def load_metric(folder: Path) -> tuple[Scaling, Scaling, mixture.Mixture, np.ndarray]:
-    """Scalings of conditions and latents, the mixture, and each cell's cluster."""
-    with np.load(folder / "metric.npz") as file:
-        scalings = [
-            Scaling(file[f"scaling/{name}/mean"], file[f"scaling/{name}/std"])
-            for name in ("conditions", "latents")
-        ]
-        fields = [file[f"mixture/{field}"] for field in mixture.Mixture._fields]
-        return *scalings, mixture.Mixture(*fields), file["clusters"]
-
-
-def load_cells(folder: Path) -> CellBatch:
-    """The sampled cells."""
-    with np.load(folder / "cells.npz") as file:
-        return CellBatch(file["nodes"], file["adjacency"])

@@ -1,5 +1,7 @@
-"""Where pretrained weights lie: `NAME.safetensors` and `NAME.json`, the card, in this folder or,
-named `weights`, in the folder of a pretrain run. Light to import; `bundle` reads the weights.
+"""Where pretrained weights lie: a part is `PART.safetensors` and `PART.json`, the card, in the folder
+of a run; shipped ones are named `PART_NAME` here. Light to import; `bundle` reads the weights.
+
+Parts: `cells` (the generator of a space's cells) and `macro` (of macro architectures on top).
 """
 
 import json
@@ -7,21 +9,27 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
+PARTS = ("cells", "macro")
 
 
-def find(name: str) -> tuple[Path, Path]:
-    """Paths of weights and card of this name among the shipped ones, or in the folder of this path.
+def find(name: str, part: str) -> tuple[Path, Path]:
+    """Paths of weights and card of a part: shipped under this name, or in the folder of this path.
 
-    Raises ValueError, in one line, for a name that is not there."""
-    folder = FOLDER if (FOLDER / f"{name}.safetensors").exists() else Path(name)
-    stem = name if folder == FOLDER else "weights"
-    weights, card = folder / f"{stem}.safetensors", folder / f"{stem}.json"
+    Raises ValueError, in one line, where they are not there."""
+    is_shipped = (FOLDER / f"{part}_{name}.safetensors").exists()
+    stem = FOLDER / f"{part}_{name}" if is_shipped else Path(name) / part
+    weights, card = stem.with_suffix(".safetensors"), stem.with_suffix(".json")
     if not weights.is_file() or not card.is_file():
-        shipped = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
         raise ValueError(
-            f"`pretrained` must be one of {shipped} or the folder of a pretrain run; got {name!r}."
+            f"`pretrained` must be one of {shipped(part)} or the folder of a pretrain_{part} run; "
+            f"got {name!r}."
         )
     return weights, card
+
+
+def shipped(part: str) -> list[str]:
+    """Names of the shipped weights of a part."""
+    return sorted(p.stem.removeprefix(f"{part}_") for p in FOLDER.glob(f"{part}_*.safetensors"))
 
 
 def damaged(weights: Path, why: object) -> ValueError:
@@ -31,10 +39,10 @@ def damaged(weights: Path, why: object) -> ValueError:
     )
 
 
-def space_of(name: str) -> str:
+def space_of(name: str, part: str) -> str:
     """The space whose cells these weights write, from the card alone. Raises ValueError as `find`,
     and for a damaged card."""
-    weights, card = find(name)
+    weights, card = find(name, part)
     try:
         about: dict[str, Any] = json.loads(card.read_text())
         return about["models"]["space"]

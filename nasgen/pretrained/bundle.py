@@ -1,9 +1,10 @@
-"""The learned parts as one bundle, and its files: `NAME.safetensors` (float16) and `NAME.json`, the
-card: data, seed, command, figures, sizes of the models, sha256 of the weights. No pickle.
+"""The learned parts as bundles, and their files: weights (safetensors, float16) and a card (JSON):
+data, seed, command, figures, sizes of the models, sha256 of the weights. No pickle.
 """
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +23,11 @@ from nasgen.models.macro_language import Vocabulary
 from nasgen.models.mixture import Mixture
 from nasgen.models.surrogate import Surrogate
 from nasgen.pretrained import damaged, find
+from nasgen.spaces import SPACES
+from nasgen.types import CellRules
 
 Params = dict[str, Any]
-_MODELS = ("vae", "flow", "macro")
+_MODELS = ("vae", "flow", "macro")  # kept in float16
 
 
 class Scaling(NamedTuple):
@@ -47,86 +50,131 @@ def scaling_of(x: Float[np.ndarray, "rows n"]) -> Scaling:
     return Scaling(np.nanmean(x, 0), np.nanstd(x, 0) + 1e-6)
 
 
-class Bundle(NamedTuple):
-    """Everything that pretraining leaves.
+class CellBundle(NamedTuple):
+    """What writes the cells of a space.
 
-    space: of the cells. fitness: the score that the surrogate and the quality stand for.
-    conditions: scaling of (log params, log MACs, log SNIP-SNR, NWOT) on the labelling skeleton.
-    latents: scaling of the VAE's latents; the flow works on standardised ones.
-    mixture: clusters of standardised conditions. surrogate: of the fitness, on `features`.
+    names: of the entries of a condition. skeleton: of `labels.Skeleton`, the network that conditions
+    are measured in. conditions: their scaling. latents: scaling of the VAE's latents; the flow works
+    on standardised ones. mixture: clusters of standardised conditions.
     """
 
     space: str
-    fitness: str
+    names: tuple[str, ...]
+    skeleton: dict[str, Any]
     vae: Params
     vae_config: VaeConfig
     flow: Params
     flow_config: FlowConfig
-    macro: Params
-    macro_config: MacroConfig
     conditions: Scaling
     latents: Scaling
     mixture: Mixture
+
+
+class Bundle(NamedTuple):
+    """Both levels. fitness: the score that the surrogate (on `features`) and the quality stand for.
+    cells_sha256: of the cells' weights, whose clusters are the words of the macro language."""
+
+    cells: CellBundle
+    fitness: str
+    macro: Params
+    macro_config: MacroConfig
     surrogate: Surrogate
 
 
-def save_bundle(folder: Path, name: str, bundle: Bundle, card: dict[str, Any]) -> None:
-    """Writes weights and card. The card gains sizes of the models and the weights' hash."""
+def save_cells(stem: Path, bundle: CellBundle, card: dict[str, Any]) -> None:
+    """Writes `stem.safetensors` and `stem.json`; the card gains sizes of the models and the hash."""
+    about = {"space": bundle.space, "names": bundle.names, "skeleton": bundle.skeleton}
+    _save(stem, bundle._asdict(), card, about)
+
+
+def save_macro(stem: Path, bundle: Bundle, card: dict[str, Any]) -> None:
+    """The same of the macro level alone; the hash of the cells' weights ties it to them."""
+    parts = {name: part for name, part in bundle._asdict().items() if name != "cells"}
+    _save(stem, parts, card, {"space": bundle.cells.space, "fitness": bundle.fitness})
+
+
+def _save(stem: Path, parts: Mapping[str, Any], card: dict[str, Any], about: dict) -> None:
     arrays = {}
-    for part, tree in bundle._asdict().items():
-        if part.endswith("_config") or isinstance(tree, str):
+    for part, tree in parts.items():
+        if part in about or part.endswith("_config"):
             continue
         dtype = np.float16 if part in _MODELS else np.float32
         for key, array in flatten(tree, part).items():
             arrays[key] = np.ascontiguousarray(array, dtype=dtype)
     weights = save(arrays)
-    configs = {k: _plain(v) for k, v in bundle._asdict().items() if k.endswith("_config")}
-    configs |= {"space": bundle.space, "fitness": bundle.fitness}
-    card = {**card, "models": configs, "sha256": hashlib.sha256(weights).hexdigest()}
-    (folder / f"{name}.safetensors").write_bytes(weights)
-    (folder / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n")
+    configs = {name: _plain(part) for name, part in parts.items() if name.endswith("_config")}
+    card = {**card, "models": {**configs, **about}, "sha256": hashlib.sha256(weights).hexdigest()}
+    stem.with_suffix(".safetensors").write_bytes(weights)
+    stem.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+
+
+def load_cells(name: str) -> CellBundle:
+    """The generator of cells of this name among the shipped ones, or in the folder of this path.
+
+    Raises ValueError, in one line, for a name that is not there and for damaged files."""
+
+    def assemble(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> CellBundle:
+        space = SPACES[about["space"]]
+        vae_config = VaeConfig(**{**about["vae_config"], "rules": space.rules})
+        flow_config, key = FlowConfig(**about["flow_config"]), jax.random.key(0)
+        shapes = {
+            "vae": jax.eval_shape(lambda: graph_vae.init(key, vae_config)),
+            "flow": jax.eval_shape(lambda: flow.init(key, flow_config)),
+        }
+        return CellBundle(
+            space=space.name,
+            names=tuple(about["names"]),
+            skeleton=about["skeleton"],
+            vae_config=vae_config,
+            flow_config=flow_config,
+            **{part: unflatten(shape, arrays, part) for part, shape in shapes.items()},
+            conditions=_record(Scaling, arrays, "conditions"),
+            latents=_record(Scaling, arrays, "latents"),
+            mixture=_record(Mixture, arrays, "mixture"),
+        )
+
+    return _load(name, "cells", assemble)
 
 
 def load_bundle(name: str) -> Bundle:
-    """The bundle of this name among the shipped ones, or in the folder of this path.
+    """Both levels of this name, shipped or in the folder of a pretrain_macro run. Raises ValueError
+    as `load_cells`."""
+    cells = load_cells(name)
 
-    Raises ValueError, in one line, for a name that is not there and for damaged files."""
-    weights_path, card_path = find(name)
+    def assemble(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Bundle:
+        settings = dict(about["macro_config"])
+        config = MacroConfig(Vocabulary(**settings.pop("vocabulary")), **settings)
+        shape = jax.eval_shape(lambda: macro.init(jax.random.key(0), config))
+        return Bundle(
+            cells=cells,
+            fitness=about["fitness"],
+            macro=unflatten(shape, arrays, "macro"),
+            macro_config=config,
+            surrogate=_record(Surrogate, arrays, "surrogate"),
+        )
+
+    return _load(name, "macro", assemble)
+
+
+def _load(name: str, part: str, assemble) -> Any:
+    weights_path, card_path = find(name, part)
     try:
         card, weights = json.loads(card_path.read_text()), weights_path.read_bytes()
         if hashlib.sha256(weights).hexdigest() != card["sha256"]:
             raise ValueError("its bytes are not those that the card describes")
-        return _assemble(load(weights), card["models"])
+        return assemble(load(weights), card["models"])
     except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise damaged(weights_path, error) from None
 
 
-def _assemble(arrays: dict[str, np.ndarray], configs: dict[str, dict]) -> Bundle:
-    vae_config = VaeConfig(**configs["vae_config"])
-    flow_config = FlowConfig(**configs["flow_config"])
-    macro_settings = dict(configs["macro_config"])
-    vocabulary = Vocabulary(**macro_settings.pop("vocabulary"))
-    macro_config = MacroConfig(vocabulary, **macro_settings)
-    key = jax.random.key(0)
-    shapes = {
-        "vae": jax.eval_shape(lambda: graph_vae.init(key, vae_config)),
-        "flow": jax.eval_shape(lambda: flow.init(key, flow_config)),
-        "macro": jax.eval_shape(lambda: macro.init(key, macro_config)),
-    }
-    trees = {part: unflatten(shape, arrays, part) for part, shape in shapes.items()}
-    records = {
-        part: record(*(arrays[f"{part}/{field}"] for field in record._fields))
-        for part, record in {
-            "conditions": Scaling,
-            "latents": Scaling,
-            "mixture": Mixture,
-            "surrogate": Surrogate,
-        }.items()
-    }
-    about = {name: configs[name] for name in ("space", "fitness")}
-    configs = dict(vae_config=vae_config, flow_config=flow_config, macro_config=macro_config)
-    return Bundle(**about, **trees, **records, **configs)
+def _record(kind, arrays: dict[str, np.ndarray], part: str) -> Any:
+    return kind(*(arrays[f"{part}/{field}"] for field in kind._fields))
 
 
 def _plain(config: Any) -> dict[str, Any]:
-    return {k: _plain(v) if hasattr(v, "_asdict") else v for k, v in config._asdict().items()}
+    """Sizes as JSON; the rules are the space's own."""
+    return {
+        name: _plain(value) if hasattr(value, "_asdict") else value
+        for name, value in config._asdict().items()
+        if not isinstance(value, CellRules)
+    }

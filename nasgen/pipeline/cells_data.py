@@ -1,0 +1,157 @@
+"""What the generator of cells learns from: cells of a space and their conditions.
+
+Each function is a stage: it reads the files of earlier stages in `folder` and writes its own.
+
+    cells.npz       nodes, adjacency, costs
+    labels_000.npz  scores of a chunk of the labelled cells, ...
+    again.npz       scores of held-out cells with other weights and images
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
+from ml_collections import ConfigDict
+
+from nasgen.keys import children, generator
+from nasgen.models.graph_order import reorder
+from nasgen.pipeline.labels import (
+    CONDITIONS,
+    NUM_COSTS,
+    Skeleton,
+    cost_conditions,
+    score_conditions,
+)
+from nasgen.spaces import SPACES, Space, graphs
+from nasgen.training.progress import progress
+from nasgen.types import CellBatch
+
+HELD_OUT = 20  # one cell in so many
+_MAX_ROUNDS = 100  # of drawing cells
+
+
+class Dataset(NamedTuple):
+    """cells: distinct, in the decoder's order. conditions: NaN where not known. labelled: the rows
+    that have scores. held: the rows that no model is fitted on, labelled ones among them."""
+
+    cells: CellBatch
+    conditions: Float[np.ndarray, "cells condition"]
+    labelled: Int[np.ndarray, " labelled"]
+    held: Bool[np.ndarray, " cells"]
+
+
+def skeleton(config: ConfigDict) -> Skeleton:
+    """The labelling skeleton of a config."""
+    return Skeleton(**config.skeleton.to_dict())
+
+
+def in_order(space: Space, batch: CellBatch) -> CellBatch:
+    """The same cells in an order that the decoder can learn: by `reorder`, or, where a space has
+    but one wiring, as they are."""
+    if space.rules.wiring is not None:
+        return batch
+    canonical = graphs.canonicalize(batch)
+    return CellBatch(*map(np.asarray, reorder(canonical.nodes, canonical.adjacency)))
+
+
+def distinct_cells(space: Space, key: Key[Array, ""], num: int) -> tuple[CellBatch, float]:
+    """`num` cells, no two alike, as the space's sampler draws them, and the share of distinct ones
+    among its first `num`. Raises ValueError where the sampler hardly yields new ones any more."""
+    found, seen, share = [], set(), 1.0
+    for number in range(_MAX_ROUNDS):
+        drawn = space.sample(jax.random.fold_in(key, number), num)
+        keys = graphs.canonical_keys(drawn)
+        new = [i for i, k in enumerate(keys) if k not in seen and not seen.add(k)]
+        found.append(graphs.take(drawn, np.array(new, int)))
+        share = len(new) / num if number == 0 else share
+        if len(seen) >= num:
+            return graphs.take(graphs.concatenate(found), np.arange(num)), share
+    raise ValueError(
+        f"`num_cells` must be at most what the sampler of {space.name} yields, some {len(seen):,}; "
+        f"got {num:,}."
+    )
+
+
+def sample_cells(config: ConfigDict, folder: Path) -> dict[str, Any]:
+    """Distinct cells with their exact costs in the skeleton."""
+    space = SPACES[config.space]
+    key = children(jax.random.key(config.seed), "cells")["cells"]
+    drawn, share = distinct_cells(space, key, config.num_cells)
+    batch = in_order(space, drawn)
+    costs = cost_conditions(graphs.unpack(batch), space, skeleton(config))
+    np.savez(folder / "cells.npz", nodes=batch.nodes, adjacency=batch.adjacency, costs=costs)
+    return {"num_cells": len(costs), "uniqueness_of_sampler": share}
+
+
+def chunks(config: ConfigDict) -> list[range]:
+    """The labelled cells in the parts that they are scored in."""
+    starts = range(0, config.num_labelled, config.chunk)
+    return [range(s, min(s + config.chunk, config.num_labelled)) for s in starts]
+
+
+def label_file(index: int) -> str:
+    """Of a chunk."""
+    return f"labels_{index:03d}.npz"
+
+
+def score_chunk(config: ConfigDict, folder: Path, index: int) -> dict[str, Any]:
+    """SNIP-SNR and NWOT of a chunk of the labelled cells."""
+    rows = labelled_rows(config, len(load_cells(folder).nodes))[list(chunks(config)[index])]
+    key = children(jax.random.fold_in(jax.random.key(config.seed), 1), "scores")["scores"]
+    scores = _score(config, folder, rows, key, f"cells {index + 1}/{len(chunks(config))}")
+    np.savez(folder / label_file(index), scores=scores)
+    return {"num_scored": len(rows), "num_not_finite": int((~np.isfinite(scores)).any(1).sum())}
+
+
+def score_again(config: ConfigDict, folder: Path) -> dict[str, Any]:
+    """Held-out labelled cells once more, with other weights and images: what a score says of a cell
+    and not of its draw."""
+    data = load_dataset(config, folder)
+    rows = data.labelled[data.held[data.labelled]][: config.num_again]
+    key = children(jax.random.fold_in(jax.random.key(config.seed), 1), "again")["again"]
+    np.savez(folder / "again.npz", rows=rows, scores=_score(config, folder, rows, key, "again"))
+    return {"num_scored": len(rows)}
+
+
+def _score(config: ConfigDict, folder: Path, rows, key: Key[Array, ""], label: str) -> np.ndarray:
+    cells = graphs.unpack(graphs.take(load_cells(folder), rows))
+    with progress(len(cells), label=f"scoring {label}") as report:
+        options = dict(on_scored=lambda done: report(done, ""))
+        return score_conditions(key, cells, SPACES[config.space], skeleton(config), **options)
+
+
+def labelled_rows(config: ConfigDict, num_cells: int) -> Int[np.ndarray, " labelled"]:
+    """A random part of the cells; the held-out ones have their share of it."""
+    key = children(jax.random.fold_in(jax.random.key(config.seed), 1), "choice")["choice"]
+    return generator(key).permutation(num_cells)[: config.num_labelled]
+
+
+def held_out(config: ConfigDict, num_cells: int) -> Bool[np.ndarray, " cells"]:
+    """Which cells VAE, mixture and flow are not fitted on: a random part."""
+    key = children(jax.random.fold_in(jax.random.key(config.seed), 2), "held_out")["held_out"]
+    held = np.zeros(num_cells, bool)
+    held[generator(key).permutation(num_cells)[: num_cells // HELD_OUT]] = True
+    return held
+
+
+def load_cells(folder: Path) -> CellBatch:
+    """The sampled cells."""
+    with np.load(folder / "cells.npz") as file:
+        return CellBatch(file["nodes"], file["adjacency"])
+
+
+def load_dataset(config: ConfigDict, folder: Path) -> Dataset:
+    """Cells and what is known of them."""
+    batch = load_cells(folder)
+    conditions = np.full((len(batch.nodes), len(CONDITIONS)), np.nan)
+    with np.load(folder / "cells.npz") as file:
+        conditions[:, :NUM_COSTS] = file["costs"]
+    rows, scores = labelled_rows(config, len(batch.nodes)), []
+    for index in range(len(chunks(config))):
+        with np.load(folder / label_file(index)) as file:
+            scores.append(file["scores"])
+    scores = np.concatenate(scores)
+    conditions[rows, NUM_COSTS:] = np.where(np.isfinite(scores), scores, np.nan)
+    return Dataset(batch, conditions, rows, held_out(config, len(batch.nodes)))
