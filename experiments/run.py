@@ -34,10 +34,16 @@ def _design(config, workdir):
     design.run(config, workdir, request)
 
 
-def _pretrain(config, workdir):
-    from nasgen.pipeline import pretrain
+def _pretrain_cells(config, workdir):
+    from nasgen.pipeline import pretrain_cells
 
-    pretrain.run(config, workdir)
+    pretrain_cells.run(config, workdir)
+
+
+def _pretrain_macro(config, workdir):
+    from nasgen.pipeline import pretrain_macro
+
+    pretrain_macro.run(config, workdir)
 
 
 def _bench_seeds(config, workdir):
@@ -79,7 +85,8 @@ def _bench_latency(config, workdir):
 # What `config.pipeline` may name. Each imports its stage only when it runs.
 PIPELINES = {
     "design": _design,
-    "pretrain": _pretrain,
+    "pretrain_cells": _pretrain_cells,
+    "pretrain_macro": _pretrain_macro,
     "bench_seeds": _bench_seeds,
     "bench_proxies": _bench_proxies,
     "bench_skeletons": _bench_skeletons,

@@ -6,9 +6,14 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`nasgen.score`, imported when asked for: nothing else here needs JAX."""
+    """`nasgen.score`, `nasgen.log_prob` and `nasgen.cells`, imported when asked for: nothing else
+    here needs JAX."""
     if name == "score":
         from nasgen.scoring import score
 
         return score
+    if name in ("cells", "log_prob"):
+        import nasgen.cells as cells
+
+        return cells if name == "cells" else cells.log_prob
     raise AttributeError(f"module 'nasgen' has no attribute {name!r}")

@@ -16,11 +16,11 @@ def get_config() -> ConfigDict:
 
     # Everything random in the run follows from this number.
     config.seed = 0
-    # What to run: "design" (task and budget to a trained network) or "pretrain" (the weights).
+    # What to run: "design" is from task and budget to a trained network.
     config.pipeline = "design"
     # Keep compiled programs on disk, so that the next run need not compile them again.
     config.compilation_cache = True
-    # The generative models: the name of shipped weights, or the folder of a pretrain run.
+    # The generative models: the name of shipped weights, or the folder of a pretrain_macro run.
     config.pretrained = "open"
 
     # What the network is for.

@@ -27,6 +27,7 @@ __all__ = [
     "OBJECTIVES",
     "SOLVERS",
     "FlowConfig",
+    "carry",
     "flow_matching_loss",
     "init",
     "integrate",
@@ -148,14 +149,31 @@ def sample(
     temperature: standard deviation of the noise; at 0 every key gives the same latent. guidance: 1
     is the conditional flow, 0 the unconditional one, more than 1 follows the condition harder.
     """
-    mask = _mask_of(conditions, mask)
     noise = temperature * jax.random.normal(key, (conditions.shape[0], config.latent_dim))
+    options = dict(config=config, guidance=guidance, num_steps=num_steps, solver=solver)
+    return carry(params, noise, conditions, mask, **options)
 
-    def carry(x, condition, given):
+
+@partial(jax.jit, static_argnames=("config", "guidance", "num_steps", "solver"))
+def carry(
+    params: Params,
+    noise: Float[AnyArray, "batch latent"],
+    conditions: Float[AnyArray, "batch condition"],
+    mask: Mask = None,
+    *,
+    config: FlowConfig,
+    guidance: float = 1.0,
+    num_steps: int = 10,
+    solver: str = "heun",
+) -> Float[Array, "batch latent"]:
+    """The latent that each row of noise becomes; `invert` is the way back."""
+    mask = _mask_of(conditions, mask)
+
+    def one(x, condition, given):
         field = guided_field(params, condition, given, config=config, guidance=guidance)
         return integrate(field, x, start=0.0, stop=1.0, solver=solver, num_steps=num_steps)
 
-    return jax.vmap(carry)(noise, conditions, mask)
+    return jax.vmap(one)(noise, conditions, mask)
 
 
 @partial(jax.jit, static_argnames=("config", "guidance", "num_steps", "solver"))

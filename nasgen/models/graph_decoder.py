@@ -149,7 +149,6 @@ def decode(
     apply, rules = partial(Decoder(config).apply, {"params": params}), config.rules
     contexts = apply(latent, told, method="contexts")
     wiring = None if rules.wiring is None else _wired(rules)
-    earlier = jnp.arange(_LAST)
 
     def step(carry, xs):
         (nodes, adjacency), (context, index) = carry, xs

@@ -40,9 +40,10 @@ _MIN_LOG_VARIANCE, _MAX_LOG_VARIANCE = -12.0, 4.0
 class VaeConfig(NamedTuple):
     """Sizes of the VAE; hashable, so it can be a static argument of `jit`.
 
-    rules: of the space whose cells it decodes. width: features of a node and of the global node. depth: graph
-    convolutions. readout_width: units between the graph and the latent. decoder_width, step_width:
-    see `DecoderConfig`. decoder_condition: whether the decoder may be told the condition.
+    rules: of the space whose cells it decodes. width: features of a node and of the global node.
+    depth: graph convolutions. readout_width: units between the graph and the latent. decoder_width,
+    step_width: see `DecoderConfig`. decoder_condition: whether the decoder may be told the
+    condition.
     """
 
     rules: CellRules

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from ml_collections import ConfigDict
 
 from nasgen.keys import children, generator
-from nasgen.models.graph_order import reorder
+from nasgen.pipeline.cell_generator import in_order
 from nasgen.pipeline.labels import (
     CONDITIONS,
     NUM_COSTS,
@@ -45,15 +45,6 @@ class Dataset(NamedTuple):
 def skeleton(config: ConfigDict) -> Skeleton:
     """The labelling skeleton of a config."""
     return Skeleton(**config.skeleton.to_dict())
-
-
-def in_order(space: Space, batch: CellBatch) -> CellBatch:
-    """The same cells in an order that the decoder can learn: by `reorder`, or, where a space has
-    but one wiring, as they are."""
-    if space.rules.wiring is not None:
-        return batch
-    canonical = graphs.canonicalize(batch)
-    return CellBatch(*map(np.asarray, reorder(canonical.nodes, canonical.adjacency)))
 
 
 def distinct_cells(space: Space, key: Key[Array, ""], num: int) -> tuple[CellBatch, float]:

@@ -39,9 +39,10 @@ def measure(config: ConfigDict, folder: Path) -> dict[str, Any]:
         figures[f"r2/{name}"] = r2(predicted[known, column], exact[held[known], column])
     with np.load(folder / "again.npz") as again:
         for column, name in enumerate(CONDITIONS[NUM_COSTS:]):
-            pair = data.conditions[again["rows"], NUM_COSTS + column], again["scores"][:, column]
-            finite = np.isfinite(pair).all(0)
-            figures[f"r2_ceiling/{name}"] = float(np.corrcoef(*np.array(pair)[:, finite])[0, 1] ** 2)
+            first, second = data.conditions[again["rows"], NUM_COSTS + column], again["scores"]
+            pair = np.stack([first, second[:, column]])
+            pair = pair[:, np.isfinite(pair).all(0)]
+            figures[f"r2_ceiling/{name}"] = float(np.corrcoef(pair)[0, 1] ** 2)
     key = children(jax.random.fold_in(jax.random.key(config.seed), 7), "pairs")["pairs"]
     whole = data.held & np.isfinite(exact).all(1)
     return figures | distances(generator(key), space.latents[whole], exact[whole])

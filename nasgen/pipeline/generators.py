@@ -5,14 +5,13 @@ gives a condition, the flow a latent for it, the decoder a cell.
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import jax
 import numpy as np
 from jaxtyping import Array, Key
 
 from nasgen.keys import children, generator
-from nasgen.models import flow, graph_vae, macro, mixture
+from nasgen.models import macro, mixture
 from nasgen.models.macro_language import context_features
 from nasgen.models.macro_language import decode as decode_tokens
 from nasgen.models.macro_rules import CostBounds
@@ -20,7 +19,7 @@ from nasgen.models.surrogate import predict, refine
 from nasgen.networks import costs
 from nasgen.networks.features import features
 from nasgen.networks.plans.open import make_plan
-from nasgen.pipeline.chunks import chunked, decode_all, encode_all
+from nasgen.pipeline.cell_generator import neighbours, write_cells
 from nasgen.pretrained.bundle import Bundle
 from nasgen.search.generate import Generators
 from nasgen.search.problem import BudgetError
@@ -66,19 +65,6 @@ def write_macros(
     return [decode_tokens(row, bundle.macro_config.vocabulary) for row in rows]
 
 
-def write_cells(bundle: Bundle, key: Key[Array, ""], conditions: np.ndarray) -> list[Cell]:
-    """A cell for each standardised condition `[n, 4]`, by the flow and the decoder."""
-    seeds = np.arange(len(conditions), dtype=np.uint32)
-
-    def latents_of(rows, numbers):
-        row_key = jax.random.fold_in(key, numbers[0])
-        return flow.sample(bundle.flow, row_key, rows, config=bundle.flow_config)
-
-    latents = chunked(latents_of, conditions.astype(np.float32), seeds)
-    latents = bundle.latents.undo(latents).astype(np.float32)
-    return graphs.unpack(decode_all(bundle.vae, bundle.vae_config, latents, conditions))
-
-
 def design(
     bundle: Bundle,
     key: Key[Array, ""],
@@ -93,17 +79,13 @@ def design(
     macros = write_macros(bundle, keys["macros"], task, budget, num)
     macros = [one for one in macros for _ in range(cells_per_macro)]
     clusters = np.array([stage.cluster for one in macros for stage in one.stages])
-    conditions = mixture.sample(keys["conditions"], bundle.mixture, clusters)
-    return macro_space.with_cells(macros, write_cells(bundle, keys["cells"], conditions))
+    return macro_space.with_cells(macros, _cells_of(bundle, keys, clusters))
 
 
-def neighbours(bundle: Bundle, key: Key[Array, ""], cells: Sequence[Cell]) -> list[Cell]:
-    """For each cell another one of the same condition, drawn by the flow (the paper's mutation)."""
-    batch = graphs.pack(cells)
-    latents = encode_all(bundle.vae, bundle.vae_config, *batch)
-    predict_all = partial(graph_vae.predict_conditions, bundle.vae, config=bundle.vae_config)
-    conditions = chunked(predict_all, latents)
-    return write_cells(bundle, key, conditions)
+def _cells_of(bundle: Bundle, keys, clusters) -> list[Cell]:
+    """A cell of each cluster."""
+    conditions = mixture.sample(keys["conditions"], bundle.cells.mixture, np.asarray(clusters))
+    return graphs.unpack(write_cells(bundle.cells, keys["cells"], conditions))
 
 
 def vary(
@@ -131,7 +113,7 @@ def vary(
     ]
     if spots:
         replaced = [cells[index] for cells, index in spots]
-        near = neighbours(bundle, keys["neighbours"], replaced)
+        near = graphs.unpack(neighbours(bundle.cells, keys["neighbours"], graphs.pack(replaced)))
         for (cells, index), cell in zip(spots, near, strict=True):
             cells[index] = cell
     clusters = [
@@ -140,10 +122,7 @@ def vary(
         for stage, cell in zip(one.stages, cells, strict=True)
         if cell is None
     ]
-    fresh = iter(())
-    if clusters:
-        conditions = mixture.sample(keys["conditions"], bundle.mixture, np.array(clusters))
-        fresh = iter(write_cells(bundle, keys["cells"], conditions))
+    fresh = iter(_cells_of(bundle, keys, clusters) if clusters else ())
     filled = (next(fresh) if cell is None else cell for cells in kept for cell in cells)
     return macro_space.with_cells(macros, filled)
 

@@ -1,4 +1,4 @@
-"""Conditions of cells: each is measured in a small network that is the same for all cells of a space.
+"""Conditions of cells: each is measured in a small network that is the same for all of a space.
 
 The paper measures `open` cells in a skeleton of 17; `benchmarks/skeletons` says which smaller ones
 order cells alike. A tabular space has a network of its own, here narrower and with fewer cells. The

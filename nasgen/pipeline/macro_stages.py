@@ -1,7 +1,10 @@
-"""Pretraining of the second level: scored macro architectures, a surrogate, the transformer.
+"""What the second level learns from, and its fits: scored networks, surrogate, transformer.
 
-networks.npz  tokens, contexts, quality of every macro architecture; surrogate/*
-macro.npz     params
+Each function is a stage: it reads the files of earlier stages in `folder` and writes its own.
+
+    pool.npz      nodes, adjacency, clusters of cells to build networks of
+    networks.npz  tokens, contexts, quality of every macro architecture; surrogate/*
+    macro.npz     params
 """
 
 from collections.abc import Sequence
@@ -30,24 +33,36 @@ from nasgen.models.surrogate import Surrogate, fit_surrogate, predict
 from nasgen.networks.costs import count_many
 from nasgen.networks.features import NAMES, features
 from nasgen.networks.plans.open import make_plan
-from nasgen.pipeline.pretrain_cells import load_cells, load_metric
+from nasgen.pipeline.cell_generator import clusters_of
 from nasgen.pipeline.pretrain_fit import fit_model, load_params
+from nasgen.pretrained.bundle import load_cells
 from nasgen.proxies import PROXIES
 from nasgen.proxies.engine import score
 from nasgen.spaces import SPACES, graphs
 from nasgen.spaces.macro import MAX_STAGES, with_cells
 from nasgen.spaces.macro import sample as sample_macros
 from nasgen.training.progress import progress
-from nasgen.types import Architecture, Budget, Task
+from nasgen.types import Architecture, Budget, CellBatch, Task
 
+OPEN = SPACES["open"]  # the space with a macro level to learn
 FITNESS = "t_cet"  # the score that the surrogate and the quality stand for
 LAYERS = NAMES.index("layers")
 LOGS = [NAMES.index(name) for name in NAMES if name.startswith("log_")]
 
 
+def sample_pool(config: ConfigDict, folder: Path) -> dict[str, Any]:
+    """Cells of the space's sampler, each with its cluster."""
+    bundle = load_cells(config.cells)
+    key = children(jax.random.fold_in(jax.random.key(config.seed), 4), "cells")["cells"]
+    batch = SPACES[bundle.space].sample(key, config.num_cells)
+    clusters = clusters_of(bundle, batch)
+    np.savez(folder / "pool.npz", nodes=batch.nodes, adjacency=batch.adjacency, clusters=clusters)
+    return {"num_cells": len(clusters), "clusters_seen": len(np.unique(clusters))}
+
+
 def macro_config(config: ConfigDict) -> MacroConfig:
     """Sizes of the transformer."""
-    vocabulary = Vocabulary(config.num_clusters, MAX_STAGES)
+    vocabulary = Vocabulary(len(load_cells(config.cells).mixture.weights), MAX_STAGES)
     return MacroConfig(vocabulary, **config.macro.model.to_dict())
 
 
@@ -69,16 +84,18 @@ def sample_networks(
     is drawn from the cells of its cluster."""
     keys = children(key, "tasks", "macros", "cells")
     rng, cell_rng = generator(keys["tasks"]), generator(keys["cells"])
-    batch, clusters = load_cells(folder), load_metric(folder)[3]
-    pools = [np.flatnonzero(clusters == k) for k in range(config.num_clusters)]
-    limits, space = config.networks, SPACES[config.space]
+    with np.load(folder / "pool.npz") as file:
+        batch, clusters = CellBatch(file["nodes"], file["adjacency"]), file["clusters"]
+    num_clusters = macro_config(config).vocabulary.num_clusters
+    pools = [np.flatnonzero(clusters == k) for k in range(num_clusters)]
+    limits = config.networks
     found: list[tuple[Task, Architecture]] = []
     for attempt in range(1000):
         (task,) = draw_tasks(rng, 1, config)
         macros = sample_macros(
             jax.random.fold_in(keys["macros"], attempt),
             max(64, num // 100),
-            num_clusters=config.num_clusters,
+            num_clusters=num_clusters,
             size=task.input_shape[0],
             max_channels=limits.max_channels,
         )
@@ -86,7 +103,7 @@ def sample_networks(
         macros = [m for m in macros if all(len(pools[s.cluster]) for s in m.stages)]
         chosen = [cell_rng.choice(pools[s.cluster]) for m in macros for s in m.stages]
         drawn = with_cells(macros, graphs.unpack(graphs.take(batch, np.array(chosen, int))))
-        costs = count_many(drawn, space.ops, task)
+        costs = count_many(drawn, OPEN.ops, task)
         inside = (costs.params <= limits.max_params) & (costs.macs <= limits.max_macs)
         inside &= costs.layers <= limits.max_layers
         found += [(task, drawn[i]) for i in np.flatnonzero(inside)]
@@ -95,9 +112,8 @@ def sample_networks(
     raise ValueError("`networks` limits are too tight: hardly any random network keeps them.")
 
 
-def _plans(config: ConfigDict, networks: Sequence[tuple[Task, Architecture]]):
-    ops = SPACES[config.space].ops
-    return [make_plan(architecture, ops, task) for task, architecture in networks]
+def _plans(networks: Sequence[tuple[Task, Architecture]]):
+    return [make_plan(architecture, OPEN.ops, task) for task, architecture in networks]
 
 
 def score_networks(config: ConfigDict, folder: Path) -> dict[str, Any]:
@@ -114,7 +130,7 @@ def score_networks(config: ConfigDict, folder: Path) -> dict[str, Any]:
     )
     scored = sample_networks(config, folder, settings.num_scored, keys["scored"])
     scored.sort(key=lambda pair: str(pair[0]))
-    plans, scores = _plans(config, scored), []
+    plans, scores = _plans(scored), []
     with progress(len(plans), label="scoring networks") as report:
         for start in range(0, len(plans), 50):
             chunk = slice(start, start + 50)
@@ -136,7 +152,7 @@ def score_networks(config: ConfigDict, folder: Path) -> dict[str, Any]:
     surrogate = fit_surrogate(vectors, known)
 
     others = sample_networks(config, folder, settings.num - settings.num_scored, keys["all"])
-    rest = np.array([features(plan) for plan in _plans(config, others)])
+    rest = np.array([features(plan) for plan in _plans(others)])
     all_vectors = np.concatenate([vectors, rest.reshape(len(others), vectors.shape[1])])
     all_scores = np.concatenate([known, predict(surrogate, all_vectors[len(known) :])])
     networks = scored + others

@@ -64,7 +64,8 @@ def load_request(config: ConfigDict) -> Request:
                 f"`config.design.score_batch` must be at most the {len(dataset.train.y)} training "
                 f"examples; got {config.design.score_batch}."
             )
-        budget, space = Budget(**config.budget.to_dict()), pretrained.space_of(config.pretrained)
+        budget = Budget(**config.budget.to_dict())
+        space = pretrained.space_of(config.pretrained, "cells")
         check_budget(budget, SPACES[space], dataset.task)
         predictor = _predictor(config, budget)
         if predictor:

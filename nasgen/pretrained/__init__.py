@@ -1,5 +1,5 @@
-"""Where pretrained weights lie: a part is `PART.safetensors` and `PART.json`, the card, in the folder
-of a run; shipped ones are named `PART_NAME` here. Light to import; `bundle` reads the weights.
+"""Where pretrained weights lie: a part is `PART.safetensors` and `PART.json`, the card, in the
+folder of a run; shipped ones are named `PART_NAME` here. Light to import; `bundle` reads them.
 
 Parts: `cells` (the generator of a space's cells) and `macro` (of macro architectures on top).
 """

@@ -53,9 +53,9 @@ def scaling_of(x: Float[np.ndarray, "rows n"]) -> Scaling:
 class CellBundle(NamedTuple):
     """What writes the cells of a space.
 
-    names: of the entries of a condition. skeleton: of `labels.Skeleton`, the network that conditions
-    are measured in. conditions: their scaling. latents: scaling of the VAE's latents; the flow works
-    on standardised ones. mixture: clusters of standardised conditions.
+    names: of the entries of a condition. skeleton: fields of `labels.Skeleton`, the network that
+    conditions are measured in. conditions: their scaling. latents: scaling of the VAE's latents;
+    the flow works on standardised ones. mixture: clusters of standardised conditions.
     """
 
     space: str
@@ -71,8 +71,9 @@ class CellBundle(NamedTuple):
 
 
 class Bundle(NamedTuple):
-    """Both levels. fitness: the score that the surrogate (on `features`) and the quality stand for.
-    cells_sha256: of the cells' weights, whose clusters are the words of the macro language."""
+    """Both levels: the clusters of the cells are the words of the macro language.
+
+    fitness: the score that the surrogate (on `features`) and the quality stand for."""
 
     cells: CellBundle
     fitness: str
@@ -82,13 +83,13 @@ class Bundle(NamedTuple):
 
 
 def save_cells(stem: Path, bundle: CellBundle, card: dict[str, Any]) -> None:
-    """Writes `stem.safetensors` and `stem.json`; the card gains sizes of the models and the hash."""
+    """Writes `stem.safetensors` and `stem.json`; the card gains the models' sizes and the hash."""
     about = {"space": bundle.space, "names": bundle.names, "skeleton": bundle.skeleton}
     _save(stem, bundle._asdict(), card, about)
 
 
 def save_macro(stem: Path, bundle: Bundle, card: dict[str, Any]) -> None:
-    """The same of the macro level alone; the hash of the cells' weights ties it to them."""
+    """The same of the macro level alone. The card must say the `cells_sha256` that it builds on."""
     parts = {name: part for name, part in bundle._asdict().items() if name != "cells"}
     _save(stem, parts, card, {"space": bundle.cells.space, "fitness": bundle.fitness})
 
@@ -113,7 +114,8 @@ def load_cells(name: str) -> CellBundle:
 
     Raises ValueError, in one line, for a name that is not there and for damaged files."""
 
-    def assemble(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> CellBundle:
+    def assemble(arrays: dict[str, np.ndarray], card: dict[str, Any]) -> CellBundle:
+        about = card["models"]
         space = SPACES[about["space"]]
         vae_config = VaeConfig(**{**about["vae_config"], "rules": space.rules})
         flow_config, key = FlowConfig(**about["flow_config"]), jax.random.key(0)
@@ -136,12 +138,20 @@ def load_cells(name: str) -> CellBundle:
     return _load(name, "cells", assemble)
 
 
+def weights_hash(name: str) -> str:
+    """The sha256 of the cells' weights of this name."""
+    return hashlib.sha256(find(name, "cells")[0].read_bytes()).hexdigest()
+
+
 def load_bundle(name: str) -> Bundle:
     """Both levels of this name, shipped or in the folder of a pretrain_macro run. Raises ValueError
     as `load_cells`."""
-    cells = load_cells(name)
+    cells, hash_of_cells = load_cells(name), weights_hash(name)
 
-    def assemble(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Bundle:
+    def assemble(arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Bundle:
+        if card["cells_sha256"] != hash_of_cells:
+            raise ValueError("they were trained on other cells than those beside them")
+        about = card["models"]
         settings = dict(about["macro_config"])
         config = MacroConfig(Vocabulary(**settings.pop("vocabulary")), **settings)
         shape = jax.eval_shape(lambda: macro.init(jax.random.key(0), config))
@@ -162,7 +172,7 @@ def _load(name: str, part: str, assemble) -> Any:
         card, weights = json.loads(card_path.read_text()), weights_path.read_bytes()
         if hashlib.sha256(weights).hexdigest() != card["sha256"]:
             raise ValueError("its bytes are not those that the card describes")
-        return assemble(load(weights), card["models"])
+        return assemble(load(weights), card)
     except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise damaged(weights_path, error) from None
 

@@ -1,0 +1,115 @@
+"""Pretraining of the second level on top of a generator of cells: samples and scores networks, fits
+the surrogate, trains the macro transformer. A stage is skipped when it is whole; the training
+resumes at its last checkpoint.
+"""
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from nasgen import pretrained
+from nasgen.pipeline import macro_stages
+from nasgen.pipeline.config import (
+    COMMON,
+    UserError,
+    boolean,
+    check,
+    number,
+    text,
+    whole,
+    wholes,
+)
+from nasgen.pipeline.pretrain_cells import TRAINING, card, check_ship, ship
+from nasgen.pipeline.stages import Stage, read_stage, run_stages
+from nasgen.pipeline.workdir import Workdir, write_results
+from nasgen.pretrained.bundle import Bundle, load_cells, save_macro, weights_hash
+
+PART = "macro"
+RULES = {
+    **COMMON,
+    "cells": text(),
+    "ship": boolean(),
+    "name": text(),
+    "num_cells": whole(100),
+    "networks.num": whole(20),
+    "networks.num_scored": whole(20),
+    "networks.sizes": wholes(2, 256),
+    "networks.classes": wholes(2, 10_000),
+    "networks.batch": whole(2, 1024),
+    "networks.max_channels": whole(8, 1024),
+    "networks.max_params": whole(100),
+    "networks.max_macs": whole(1000),
+    "networks.max_layers": whole(5),
+    **{f"macro.model.{size}": whole(1, 8192) for size in ("width", "depth", "heads")},
+    "macro.max_slack": number(1),
+    "macro.drop_probability": number(0, 1),
+    **{f"macro.{key}": rule for key, rule in TRAINING.items()},
+}
+
+# stage: (its function, its files)
+STAGES = {
+    "pool": (macro_stages.sample_pool, ("pool.npz",)),
+    "networks": (macro_stages.score_networks, ("networks.npz",)),
+    "macro": (macro_stages.train_macro, ("macro.npz",)),
+}
+
+
+def run(config: ConfigDict, workdir: Workdir) -> None:
+    """All stages, then the weights, with those of the cells beside them, and results.json. Raises
+    UserError for a config that is off and for cells that are not there."""
+    check(config, RULES)
+    _check_together(config)
+    check_ship(config)
+    folder = workdir.path
+    stages = [
+        Stage(name, files, partial(function, config, folder))
+        for name, (function, files) in STAGES.items()
+    ]
+    run_stages(workdir, stages)
+    figures, total, compiling = {}, 0.0, 0.0
+    for name in STAGES:
+        stage = read_stage(folder, name)
+        total += stage["seconds"]
+        compiling += stage["seconds_compile"]
+        figures |= {f"{name}/{key}": value for key, value in stage.items()}
+    figures |= {"seconds_total": total, "seconds_compile": compiling}
+    what = "nasgen's generator of macro architectures"
+    for source in pretrained.find(config.cells, "cells"):
+        shutil.copy(source, folder / f"cells{source.suffix}")
+    about = {**card(config, what, figures), "cells_sha256": weights_hash(config.cells)}
+    save_macro(folder / PART, assemble(config, folder), about)
+    ship(config, folder, PART)
+    write_results(workdir, figures)
+
+
+def _check_together(config: ConfigDict) -> None:
+    """The rules that hold between keys, and with the cells."""
+    try:
+        space = load_cells(config.cells).space
+    except ValueError as error:
+        raise UserError(str(error).replace("`pretrained`", "`config.cells`")) from None
+    if space != macro_stages.OPEN.name:
+        raise UserError(f"`config.cells` must write cells of space open; got those of {space}.")
+    if config.networks.num_scored > config.networks.num:
+        raise UserError(
+            f"`config.networks.num_scored` must be at most networks.num = {config.networks.num}; "
+            f"got {config.networks.num_scored}."
+        )
+    if config.macro.model.width % config.macro.model.heads:
+        raise UserError(
+            f"`config.macro.model.heads` must divide macro.model.width = "
+            f"{config.macro.model.width}; got {config.macro.model.heads}."
+        )
+
+
+def assemble(config: ConfigDict, folder: Path) -> Bundle:
+    """The bundle of a finished run's files."""
+    return Bundle(
+        cells=load_cells(config.cells),
+        fitness=macro_stages.FITNESS,
+        macro=macro_stages.load_macro(config, folder),
+        macro_config=macro_stages.macro_config(config),
+        surrogate=macro_stages.load_surrogate(folder),
+    )
