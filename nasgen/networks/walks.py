@@ -19,6 +19,17 @@ from nasgen.networks.ops import EPSILON
 from nasgen.networks.plan import Plan, Step
 from nasgen.networks.programs import Signature, result
 
+# Primitives that are linear in their one array: what they do to a derivative they do to a value.
+_LINEAR = (
+    "pool",
+    "pool_backward",
+    "subsample",
+    "spread",
+    "pixel_mean",
+    "pixel_mean_backward",
+    "channels",
+    "shift",
+)
 _FRESH_NORM = 1 / math.sqrt(1 + EPSILON)  # batch norm with running variance 1
 Tensor = Any  # an array on the device or the host, a `Dual`, or, being recorded, its shape
 
@@ -222,6 +233,9 @@ def dual(run) -> Callable:
         if name == "depthwise" and constants[-1]:
             x = run_dual("relu", (), arrays[0])
             return run_dual(name, (*constants[:-1], 0), x, *arrays[1:])
+        if name in _LINEAR:
+            (x,) = arrays
+            return Dual(run(name, constants, x.value), run(name, constants, x.tangent))
         values = [a.value if isinstance(a, Dual) else a for a in arrays]
         tangents = [
             a.tangent if isinstance(a, Dual) else np.zeros(a.shape, a.dtype)
