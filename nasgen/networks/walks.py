@@ -252,6 +252,26 @@ def dual(run) -> Callable:
     return run_dual
 
 
+_COUPLED = (
+    "norm",
+    "norm_backward",
+    "matmul_kernel_gradient",
+    "convolution_kernel_gradient",
+    "depthwise_gradient",
+    "channel_products",
+)
+
+
+def each(run) -> Callable:
+    """A `run` for walks in which every example is alone in its batch: with batch statistics of its
+    own, and a kernel gradient of its own (their first axis). A loss that is a mean stays one."""
+
+    def run_each(name: str, constants: tuple[int, ...], *arrays: Tensor) -> Any:
+        return run(f"each_{name}" if name in _COUPLED else name, constants, *arrays)
+
+    return run_each
+
+
 def recorder(seen: dict[Signature, None]) -> Callable:
     """A `run` that notes signatures in `seen` and returns only shapes."""
 
