@@ -40,7 +40,7 @@ class Job(NamedTuple):
 
 class Scored(NamedTuple):
     """values: of each proxy, all scores. reasons: of each proxy, why how many are not finite.
-    seconds: wall seconds an architecture, compiling left out."""
+    seconds: wall seconds an architecture in the median chunk, compiling left out."""
 
     values: dict[str, Float[np.ndarray, " architectures"]]
     reasons: dict[str, dict[str, int]]
@@ -135,9 +135,7 @@ def read(workdir: Workdir, job: Job, chunk: int) -> Scored:
     for proxy, reason in notes:
         counted = reasons.setdefault(proxy, {})
         counted[reason] = counted.get(reason, 0) + 1
-    reports = [read_stage(workdir.path, name) for name in names]
-    num = sum(report["architectures"] for report in reports)
-    seconds = sum(r["seconds_each"] * r["architectures"] for r in reports) / num
+    seconds = float(np.median([read_stage(workdir.path, n)["seconds_each"] for n in names]))
     for name, proxy in job.proxies.items():
         if isinstance(proxy, Ensemble):
             values[name] = engine.combined(proxy, values)

@@ -12,6 +12,7 @@ decides; `benchmarks/lowerings` measures all of it.
 """
 
 import itertools
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -242,20 +243,39 @@ def average_pool(
         return x[:, ::stride, ::stride]
     window, strides, padding = _pool_windows(x.shape[1:3], kernel, stride)
     if uses_shifts(lowering):
-        total = _shifted_sums(x, padding[1:3], kernel, stride)
+        total = _shifted_sums(kernel, stride, x.shape[1:3], x)
     else:
         total = lax.reduce_window(x, 0.0, lax.add, window, strides, padding)
     ones = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
     return total / lax.reduce_window(ones, 0.0, lax.add, window, strides, padding)
 
 
-def _shifted_sums(x, padding, kernel: int, stride: int):
-    """Sums over windows, first along columns, then along rows."""
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _shifted_sums(kernel: int, stride: int, size: tuple[int, int], x):
+    """Sums over the windows of images of this size."""
+    padding = _pool_windows(size, kernel, stride)[2][1:3]
+    return _separable_sums(x, padding, kernel, stride, [out_size(n, stride) for n in size])
+
+
+def _separable_sums(x, padding, kernel: int, stride: int, out: Sequence[int], *, interior: int = 0):
+    """Sums over windows of the padded `x`, first along columns, then along rows."""
     (top, bottom), (left, right) = padding
-    height, width = (stride * (out_size(n, stride) - 1) + 1 for n in x.shape[1:3])
-    x = _pad(x, top, bottom, left, right)
+    height, width = (stride * (n - 1) + 1 for n in out)
+    x = _pad(x, top, bottom, left, right, interior=interior)
     x = sum(x[:, i : i + height : stride] for i in range(kernel))
     return sum(x[:, :, j : j + width : stride] for j in range(kernel))
+
+
+def _sums_backward(kernel: int, stride: int, size: tuple[int, int], _residuals, g):
+    """A pixel's gradient is the sum over the windows that hold it: the same sums, stride 1, of `g`
+    with zeros between."""
+    low = kernel - 1 - (kernel - 1) // 2
+    spread = [stride * (n - 1) + 1 for n in g.shape[1:3]]
+    padding = [(low, n + kernel - 1 - low - m) for n, m in zip(size, spread, strict=True)]
+    return (_separable_sums(g, padding, kernel, 1, size, interior=stride - 1),)
+
+
+_shifted_sums.defvjp(lambda k, s, size, x: (_shifted_sums(k, s, size, x), None), _sums_backward)
 
 
 def max_pool(

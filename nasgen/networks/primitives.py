@@ -216,6 +216,61 @@ def _cross_entropy_gradient(logits, labels):
     return (jax.nn.softmax(logits) - target) / logits.shape[0]
 
 
+# ---- each example alone in its batch: what couples examples, for all of them at once -------------
+
+
+def _each_norm(x):
+    """As `_norm`, with the statistics of each example's own pixels."""
+    mean, variance = x.mean((1, 2), keepdims=True), x.var((1, 2), keepdims=True)
+    scale = lax.rsqrt(variance + ops.EPSILON)
+    return (x - mean) * scale, scale[:, 0, 0]
+
+
+def _each_norm_backward(y, scale, g):
+    mean, slope = (v.mean((1, 2), keepdims=True) for v in (g, g * y))
+    return (g - mean - y * slope) * scale[:, None, None]
+
+
+def _each_matmul_kernel_gradient(out, x, g):
+    """`[batch, in, out]`."""
+    rows = x.reshape(x.shape[0], -1, x.shape[-1])
+    return jnp.einsum("bpi,bpo->bio", rows, g.reshape(x.shape[0], -1, out))
+
+
+def _each_convolution_kernel_gradient(out, kernel_size, stride, x, g):
+    """`[batch, k, k, in, out]`: a matmul for each pixel of the kernel."""
+    pad, (height, width) = (kernel_size - 1) // 2, g.shape[1:3]
+    x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    rows = [
+        _each_matmul_kernel_gradient(
+            out, x[:, i : i + stride * height : stride, j : j + stride * width : stride], g
+        )
+        for i in range(kernel_size)
+        for j in range(kernel_size)
+    ]
+    return jnp.stack(rows, 1).reshape(len(x), kernel_size, kernel_size, x.shape[-1], out)
+
+
+def _each_depthwise_gradient(relu, x, g, corners, num_corners):
+    """`[batch, shifts, channels]`; see `_depthwise_gradient`."""
+    pad, x = MAX_SHIFT, jax.nn.relu(x) if relu else x
+    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    zero, batch, channels = jnp.int32(0), x.shape[0], x.shape[-1]
+
+    def add_shift(i, total):
+        start = zero, corners[i, 0] + pad, corners[i, 1] + pad, zero
+        window = lax.dynamic_slice(padded, start, g.shape)
+        return total.at[:, i].set((window * g).sum((1, 2)))
+
+    start = jnp.zeros((batch, MAX_CORNERS, channels), g.dtype)
+    return lax.fori_loop(zero, num_corners, add_shift, start)
+
+
+def _each_channel_products(relu, x, g):
+    """`[batch, 1, channels]`."""
+    return ((jax.nn.relu(x) if relu else x) * g).sum((1, 2))[:, None]
+
+
 class Argument(NamedTuple):
     shape: tuple[int, ...]
     dtype: Any  # None: that of the signature
@@ -297,4 +352,17 @@ PRIMITIVES: dict[str, tuple[Callable, Callable[..., tuple]]] = {
         _cross_entropy_gradient,
         lambda s: (_array(*s), _array(s[0], dtype=jnp.int32)),
     ),
+    "each_norm": (_each_norm, lambda s: (_array(*s),)),
+    "each_norm_backward": (
+        _each_norm_backward,
+        lambda s: (_array(*s), _array(s[0], s[-1]), _array(*s)),
+    ),
 }
+# The others take what the primitives take whose names they carry on.
+for _name, _function in {
+    "matmul_kernel_gradient": _each_matmul_kernel_gradient,
+    "convolution_kernel_gradient": _each_convolution_kernel_gradient,
+    "depthwise_gradient": _each_depthwise_gradient,
+    "channel_products": _each_channel_products,
+}.items():
+    PRIMITIVES[f"each_{_name}"] = (_function, PRIMITIVES[_name][1])

@@ -19,6 +19,17 @@ from nasgen.networks.ops import EPSILON
 from nasgen.networks.plan import Plan, Step
 from nasgen.networks.programs import Signature, result
 
+# Primitives that are linear in their one array: what they do to a derivative they do to a value.
+_LINEAR = (
+    "pool",
+    "pool_backward",
+    "subsample",
+    "spread",
+    "pixel_mean",
+    "pixel_mean_backward",
+    "channels",
+    "shift",
+)
 _FRESH_NORM = 1 / math.sqrt(1 + EPSILON)  # batch norm with running variance 1
 Tensor = Any  # an array on the device or the host, a `Dual`, or, being recorded, its shape
 
@@ -222,6 +233,9 @@ def dual(run) -> Callable:
         if name == "depthwise" and constants[-1]:
             x = run_dual("relu", (), arrays[0])
             return run_dual(name, (*constants[:-1], 0), x, *arrays[1:])
+        if name in _LINEAR:
+            (x,) = arrays
+            return Dual(run(name, constants, x.value), run(name, constants, x.tangent))
         values = [a.value if isinstance(a, Dual) else a for a in arrays]
         tangents = [
             a.tangent if isinstance(a, Dual) else np.zeros(a.shape, a.dtype)
@@ -236,6 +250,26 @@ def dual(run) -> Callable:
         return jax.tree.map(Dual, value, tangent)
 
     return run_dual
+
+
+_COUPLED = (
+    "norm",
+    "norm_backward",
+    "matmul_kernel_gradient",
+    "convolution_kernel_gradient",
+    "depthwise_gradient",
+    "channel_products",
+)
+
+
+def each(run) -> Callable:
+    """A `run` for walks in which every example is alone in its batch: with batch statistics of its
+    own, and a kernel gradient of its own (their first axis). A loss that is a mean stays one."""
+
+    def run_each(name: str, constants: tuple[int, ...], *arrays: Tensor) -> Any:
+        return run(f"each_{name}" if name in _COUPLED else name, constants, *arrays)
+
+    return run_each
 
 
 def recorder(seen: dict[Signature, None]) -> Callable:

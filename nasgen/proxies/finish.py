@@ -41,7 +41,12 @@ def _centred(plan: Plan) -> bool:
     return not plan.steps[-1].layer.relu and plan.steps[plan.features - 1].layer.norm != "none"
 
 
-def _add_signs(plan: Plan, examples: list) -> list[np.ndarray]:
+def _add_signs(plan: Plan, groups: list) -> list[np.ndarray]:
+    """groups: kernel gradients of some examples at a time, their first axis."""
+    number = next(len(g) for g in groups[0] if g is not None)
+    examples = [
+        [g if g is None else g[i] for g in group] for group in groups for i in range(number)
+    ]
     if _centred(plan):
         return [np.zeros_like(g) for g in _true(plan, examples[0])]
     signs = [_signs(_true(plan, kernels)) for kernels in examples]

@@ -22,6 +22,7 @@ from nasgen.proxies.finish import finish
 from nasgen.proxies.proxy import Passes
 
 ZEN_STEP = 0.01  # how far noise moves the images of `zen`
+ALONE = 16  # examples at once whose gradients are kept apart, at most
 NTK_EXAMPLES = 8  # of the batch, whose gradients the kernel compares
 
 
@@ -74,11 +75,12 @@ class _Walks:
         )
         return back.kernels, products
 
-    def gradients_of(self, rows: slice) -> list:
+    def gradients_of(self, rows: slice, run=None) -> list:
         """Gradients of the mean loss of some examples alone."""
-        forward = walks.walk_forward(self.plan, self.weights, self.images[rows], self.run)
-        seed = walks.cross_entropy_gradient(forward, self.labels[rows], self.run)
-        return walks.walk_backward(self.plan, self.weights, forward, seed, self.run).kernels
+        run = self.run if run is None else run
+        forward = walks.walk_forward(self.plan, self.weights, self.images[rows], run)
+        seed = walks.cross_entropy_gradient(forward, self.labels[rows], run)
+        return walks.walk_backward(self.plan, self.weights, forward, seed, run).kernels
 
     @cached_property
     def codes(self) -> walks.Codes:
@@ -133,12 +135,16 @@ def _jacobian(w: _Walks) -> Any:
     logits = w.forward.values[-1]
     seed = np.ones(logits.shape, logits.dtype)
     options = dict(kernels=False, source=True)
-    return walks.walk_backward(w.plan, w.weights, w.forward, seed, w.run, **options).source
+    source = walks.walk_backward(w.plan, w.weights, w.forward, seed, w.run, **options).source
+    return np.zeros_like(w.images) if source is None else source  # None: cut off by zero ops
 
 
 def _sign_sums(w: _Walks) -> list:
-    """Gradients of one example after the other, each alone in its batch."""
-    return [w.gradients_of(slice(i, i + 1)) for i in w.one_by_one(len(w.images))]
+    """Gradients of every example, each alone in its batch, some at a time; on the host."""
+    some = max(n for n in range(1, ALONE + 1) if len(w.images) % n == 0)
+    run = walks.each(w.run)
+    starts = [some * i for i in w.one_by_one(len(w.images) // some)]
+    return [jax.device_get(w.gradients_of(slice(i, i + some), run)) for i in starts]
 
 
 def _ntk(w: _Walks) -> list:

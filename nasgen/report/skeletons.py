@@ -11,7 +11,8 @@ PROXIES = {"snip_snr": "SNIP-SNR", "nwot_outputs": "NWOT", "t_cet": "T-CET"}
 _HEADER = ("Set-up", "Cells", "Channels", "Pixels", "Images", "Seconds a cell", *PROXIES.values())
 _INTRO = """The same random cells of `open`, scored in skeletons of several sizes: Spearman of the
 scores with those in the reference, in brackets its bootstrap 95 % interval. The row *itself again*
-is the reference with other weights and other images: nothing can be expected to agree better."""
+is the reference with other weights and images, on fewer cells: how much of its order is the draw's.
+All others share the reference's seed, so they may agree with it better than that."""
 
 
 def write_report(

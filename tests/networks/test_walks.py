@@ -267,3 +267,33 @@ def test_programs_are_kept_and_the_oldest_dropped(monkeypatch):
     x = np.array([-1, 2], np.float32).reshape(2, 1, 1, 1)
     np.testing.assert_array_equal(programs.run("relu", (), x), np.maximum(x, 0))
     assert programs.num_compiled == 4 and programs.seconds_compile > 0
+
+
+def test_each_example_alone_is_a_batch_of_one():
+    """Float64: the gradients that `each` keeps apart are those of walks over single examples. Of
+    random sums of the features, since the logits of one example alone are constant here."""
+    plan = PLANS["padded"]
+    weights, images, _ = weights_and_images(plan)
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        padded = padding.pad_plan(plan, weights, dtype=np.float64)
+
+        def gradients(rows, run):
+            forward = walks.walk_forward(plan, padded, images[rows].astype(np.float64), run)
+            seed = sums[rows][..., : forward.values[plan.features - 1].shape[-1]]
+            back = walks.walk_backward(plan, padded, forward, seed, run, last=plan.features)
+            return back.kernels
+
+        sums = rng.standard_normal((BATCH, *plan.steps[plan.features - 1].out_size, 64))
+        together = gradients(slice(None), walks.each(PROGRAMS.run))
+        for example in range(BATCH):
+            alone = gradients(slice(example, example + 1), PROGRAMS.run)
+            pairs = [
+                [padding.true_gradient(step.layer, np.asarray(g)) for g in (one, all_[example])]
+                for step, one, all_ in zip(plan.steps, alone, together, strict=True)
+                if one is not None
+            ]
+            largest = max(np.abs(one).max() for one, _ in pairs)
+            assert len(pairs) > 5 and largest > 0
+            for one, mine in pairs:
+                np.testing.assert_allclose(mine, one, atol=1e-9 * largest)

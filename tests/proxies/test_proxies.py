@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from nasgen.compile_clock import CLOCK
+from nasgen.networks.plans import PLANS
 from nasgen.networks.plans.open import make_plan
 from nasgen.networks.programs import PROGRAMS
 from nasgen.proxies import PROXIES, Proxy
 from nasgen.proxies.engine import score
 from nasgen.proxies.nwot import log_det
-from nasgen.spaces import SPACES, graphs
-from nasgen.types import Architecture, MacroArchitecture, Stage, Task
+from nasgen.spaces import SPACES, graphs, nb201, transnas
+from nasgen.types import Architecture, Cell, MacroArchitecture, Stage, Task
 
 OPEN, TASK = SPACES["open"], Task("toy", (6, 6, 1), 3)
 
@@ -90,6 +91,35 @@ def test_a_users_proxy_joins_the_dict():
     mine = {**PROXIES, "widest": Proxy(("gradients",), widest)}
     scores = score(_plans(2), mine, jax.random.key(0), *_batch())
     assert (scores.values["widest"] > 0).all()
+
+
+CUT = [(0,) * 6, (2, 2, 2, 0, 0, 0), (0, 0, 2, 0, 2, 2), (1,) * 6]  # by zero at the output, input
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("space", "cells", "double"),
+    [
+        ("nb201", [nb201.cell(digits) for digits in CUT], False),
+        pytest.param("nb201", [nb201.cell((4,) * 6)], True, marks=SLOW),
+        pytest.param("nb201", [nb201.cell(digits) for digits in CUT], True, marks=SLOW),
+        pytest.param("transnas_micro", [transnas.cell(d) for d in CUT], False, marks=SLOW),
+        pytest.param("nb101", [Cell((), ((0, 1),))], False, marks=SLOW),
+    ],
+)
+def test_cells_that_cut_the_network_off_have_scores_or_reasons(space, cells, double):
+    task = Task("toy", (8, 8, 3), 4)
+    plans = [PLANS[space](cell, task, channels=8, cells=1) for cell in cells]
+    images = np.random.default_rng(0).standard_normal((4, 8, 8, 3)).astype(np.float32)
+    key = jax.random.key(0)
+    scores = score(plans, PROXIES, key, images, np.arange(4), double=double)
+    for name, values in scores.values.items():
+        marked = {index for proxy, index in scores.reasons if proxy == name}
+        assert marked == set(np.flatnonzero(~np.isfinite(values))), name
+    for name in ("params", "grad_norm", "snip", "nwot_outputs", "l2_norm"):
+        assert np.isfinite(scores.values[name]).all(), name
+    if len(cells) == len(CUT):
+        assert {"jacob_cov", "synflow"} <= {name for name, index in scores.reasons if index == 0}
 
 
 def test_a_score_that_is_not_finite_is_marked():
