@@ -76,6 +76,18 @@ def _bench_scoring(config, workdir):
     scoring.run(config, workdir)
 
 
+def _bench_generation(config, workdir):
+    from nasgen.benchmarks import generation
+
+    generation.run(config, workdir)
+
+
+def _bench_flow(config, workdir):
+    from nasgen.benchmarks import flows
+
+    flows.run(config, workdir)
+
+
 def _bench_latency(config, workdir):
     from nasgen.benchmarks import latency
 
@@ -93,6 +105,8 @@ PIPELINES = {
     "bench_lowerings": _bench_lowerings,
     "bench_scoring": _bench_scoring,
     "bench_latency": _bench_latency,
+    "bench_generation": _bench_generation,
+    "bench_flow": _bench_flow,
 }
 
 
