@@ -299,9 +299,9 @@ def speed(trained: Trained, key: Key[Array, ""], config: ConfigDict) -> dict[str
     seconds, started = [], time.perf_counter()
     latents, nodes, adjacency = jax.block_until_ready(write(key))
     compiling = time.perf_counter() - started
-    for number in range(config.rounds):
+    for turn in range(config.rounds):
         started = time.perf_counter()
-        _, nodes, adjacency = jax.block_until_ready(write(jax.random.fold_in(key, number)))
+        _, nodes, adjacency = jax.block_until_ready(write(jax.random.fold_in(key, turn)))
         seconds.append(time.perf_counter() - started)
     batch = CellBatch(np.asarray(nodes), np.asarray(adjacency))
     valid = SPACES[bundle.space].is_valid(batch)
