@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from nasgen.models import graph_decoder, graph_order, graph_vae
-from nasgen.spaces import graphs
+from nasgen.spaces import SPACES, graphs
 from nasgen.spaces import open as open_space
-from nasgen.types import ABSENT, INPUT, MAX_NODES, OUTPUT, CellBatch
+from nasgen.types import ABSENT, INPUT, MAX_NODES, OUTPUT, CellBatch, CellRules
 
-CONFIG = graph_vae.VaeConfig(
+SIZES = dict(
     latent_dim=16, width=24, depth=2, readout_width=48, decoder_width=64, step_width=32
 )
+CONFIG = graph_vae.VaeConfig(open_space.RULES, **SIZES)
+TWO_OPS = CellRules(2, 0, 6, min_edges=1, max_edges=28)
 NUM = 400
 
 
@@ -155,6 +157,40 @@ def test_decoding_is_valid_whatever_the_weights_say(cells):
     assert small > 0
 
 
+@pytest.mark.parametrize("name", ["nb101", "nb201", "transnas_micro"])
+@pytest.mark.parametrize("scale", [1.0, 100.0, np.inf])
+def test_whatever_is_decoded_is_valid_in_every_space(name, scale):
+    """Trained or not, near the data or far: also with weights blown up, sparse and dense."""
+    space, seen = SPACES[name], []
+    config = graph_vae.VaeConfig(space.rules, **SIZES)
+    for seed, bias in ((0, 0.0), (1, 1e3), (2, -1e3)):
+        params = graph_vae.init(jax.random.key(seed), config)
+        params = jax.tree.map(lambda x: 10 * x, params)
+        head = params["decoder"]["parent_head"]
+        head["bias"] = head["bias"] + bias
+        stop = params["decoder"]["op_head"]
+        stop["bias"] = stop["bias"].at[-1].add(-bias)
+        latents = scale * jax.random.normal(jax.random.key(seed), (1000, config.latent_dim))
+        nodes, adjacency = map(np.asarray, graph_vae.decode(params, latents, config=config))
+        assert space.is_valid(CellBatch(nodes, adjacency)).all()
+        seen.append(adjacency.sum((1, 2)))
+    if name == "nb101":  # the limit of nine edges is met, and reached
+        assert max(map(np.max, seen)) == space.rules.max_edges
+        assert min(map(np.min, seen)) < 4
+
+
+@pytest.mark.parametrize("name", ["open", "nb101", "nb201"])
+def test_rules_are_those_of_the_space(name):
+    """The sampler's cells keep them, and reach every limit that they set."""
+    space = SPACES[name]
+    batch = space.sample(jax.random.key(0), 4000)
+    ops, edges = (batch.nodes[:, 1:-1] >= 0).sum(1), batch.adjacency.sum((1, 2))
+    assert ops.min() == space.rules.min_ops and ops.max() == space.rules.max_ops
+    assert edges.min() == space.rules.min_edges
+    assert edges.max() <= space.rules.max_edges == (28 if name == "open" else edges.max())
+    assert batch.nodes.max() == space.rules.num_ops - 1 == len(space.ops) - 1
+
+
 def test_projection_adds_only_what_is_needed_and_the_best():
     nodes = jnp.array([INPUT, 4, 7, 2, ABSENT, ABSENT, ABSENT, OUTPUT])
     edges = [(0, 1), (1, 2), (0, 3), (2, 7)]  # node 3 has no child
@@ -182,7 +218,7 @@ def test_projection_changes_no_valid_cell(cells):
 def test_likelihoods_of_all_small_cells_add_up_to_one():
     """Two ops, at most two op nodes: every cell, parentless nodes included, has its share."""
     config = graph_vae.decoder_config(
-        graph_vae.VaeConfig(num_ops=2, latent_dim=3, decoder_width=8, step_width=8)
+        graph_vae.VaeConfig(TWO_OPS, latent_dim=3, decoder_width=8, step_width=8)
     )
     params = jax.jit(partial(graph_decoder.init, config=config))(jax.random.key(0))
     # A third op once in about 20,000 cells, so that the sum stops at two.
@@ -225,7 +261,7 @@ def test_decoding_is_the_greedy_choice_of_the_likelihood(params):
     untouched = (adjacency == (allowed & (scores > 0))).all((1, 2))
     assert untouched.sum() > 100
     logits[:, 0, -1] = -np.inf  # the first slot must hold an op
-    chosen = np.where(nodes[:, 1:-1] == ABSENT, CONFIG.num_ops, nodes[:, 1:-1])
+    chosen = np.where(nodes[:, 1:-1] == ABSENT, CONFIG.rules.num_ops, nodes[:, 1:-1])
     open_slot = present[:, :-2]
     assert ((chosen == logits.argmax(-1)) | ~open_slot)[untouched].all()
 
@@ -247,8 +283,6 @@ def test_conditions_are_linear_in_the_latent(params):
     np.testing.assert_allclose(predict((a + b) / 2), (predict(a) + predict(b)) / 2, atol=1e-5)
 
 
-def test_bad_sizes_are_named(params):
+def test_bad_sizes_are_named():
     with pytest.raises(ValueError, match=r"`depth` must be at least 1; got 0"):
         graph_vae.init(jax.random.key(0), CONFIG._replace(depth=0))
-    with pytest.raises(ValueError, match=r"`min_edges` must be in 0..3; got 4"):
-        graph_vae.decode(params, jnp.zeros((1, CONFIG.latent_dim)), config=CONFIG, min_edges=4)

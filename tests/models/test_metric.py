@@ -11,9 +11,11 @@ import pytest
 from nasgen.models import graph_order, graph_vae, metric
 from nasgen.spaces import graphs
 from nasgen.spaces import open as open_space
+from nasgen.spaces.open import RULES
 from nasgen.types import CellBatch
 
 CONFIG = graph_vae.VaeConfig(
+    RULES,
     latent_dim=24, width=24, depth=2, readout_width=64, decoder_width=96, step_width=48
 )
 BATCH = 48
