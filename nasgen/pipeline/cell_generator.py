@@ -104,24 +104,40 @@ def misses(
 def neighbours(
     bundle: CellBundle, key: Key[Array, ""], batch: CellBatch, *, temperature: float = 1.0
 ) -> CellBatch:
-    """For each cell another one of the same condition, drawn by the flow (the paper's mutation).
+    """For each cell another one of the same condition, drawn by the flow (the paper's mutation)."""
+    conditions = conditions_of(bundle, batch).astype(np.float32)
+    latents = neighbour_latents(bundle, key, batch, conditions, temperature=temperature)
+
+    def write(rows, wanted):
+        rows = bundle.latents.undo(rows).astype(jnp.float32)
+        return graph_vae.decode(bundle.vae, rows, wanted, config=bundle.vae_config)
+
+    return CellBatch(*chunked(write, latents, conditions))
+
+
+def neighbour_latents(
+    bundle: CellBundle,
+    key: Key[Array, ""],
+    batch: CellBatch,
+    conditions: Conditions,
+    *,
+    temperature: float,
+) -> Float[np.ndarray, "batch latent"]:
+    """Standardised latents around those of the cells, under their conditions.
 
     temperature: below 1 the noise that the cell itself comes from is kept in part, so that at 0 the
     cell returns and with the temperature the distance grows; at 1 only the condition is kept.
     """
     latents = bundle.latents.apply(encode_all(bundle.vae, bundle.vae_config, *batch))
-    conditions = conditions_of(bundle, batch).astype(np.float32)
     numbers = np.arange(len(latents), dtype=np.uint32)
 
     def draw(rows, wanted, index):
         own = flow.invert(bundle.flow, rows, wanted, config=bundle.flow_config)
         fresh = jax.random.normal(jax.random.fold_in(key, index[0]), own.shape)
         noise = np.sqrt(1 - temperature**2) * own + temperature * fresh
-        moved = flow.carry(bundle.flow, noise, wanted, config=bundle.flow_config)
-        moved = bundle.latents.undo(moved).astype(jnp.float32)
-        return graph_vae.decode(bundle.vae, moved, wanted, config=bundle.vae_config)
+        return flow.carry(bundle.flow, noise, wanted, config=bundle.flow_config, num_steps=40)
 
-    return CellBatch(*chunked(draw, latents.astype(np.float32), conditions, numbers))
+    return chunked(draw, latents.astype(np.float32), conditions, numbers)
 
 
 def log_prob(

@@ -13,9 +13,7 @@ from nasgen.spaces import SPACES, graphs
 from nasgen.spaces import open as open_space
 from nasgen.types import ABSENT, INPUT, MAX_NODES, OUTPUT, CellBatch, CellRules
 
-SIZES = dict(
-    latent_dim=16, width=24, depth=2, readout_width=48, decoder_width=64, step_width=32
-)
+SIZES = dict(latent_dim=16, width=24, depth=2, readout_width=48, decoder_width=64, step_width=32)
 CONFIG = graph_vae.VaeConfig(open_space.RULES, **SIZES)
 TWO_OPS = CellRules(2, 0, 6, min_edges=1, max_edges=28)
 NUM = 400

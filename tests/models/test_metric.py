@@ -15,8 +15,7 @@ from nasgen.spaces.open import RULES
 from nasgen.types import CellBatch
 
 CONFIG = graph_vae.VaeConfig(
-    RULES,
-    latent_dim=24, width=24, depth=2, readout_width=64, decoder_width=96, step_width=48
+    RULES, latent_dim=24, width=24, depth=2, readout_width=64, decoder_width=96, step_width=48
 )
 BATCH = 48
 WEIGHTS = {"kl_weight": 0.3, "triplet_weight": 0.7, "condition_weight": 2.0}

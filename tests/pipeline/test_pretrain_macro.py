@@ -1,5 +1,5 @@
-"""Pretraining from nothing, with small numbers: every stage is the real one. Then its weights at
-work: save and load, damage, generation, conditions."""
+"""Pretraining of both levels from nothing, with small numbers: every stage is the real one. Then the
+weights at work: save and load, damage, generation."""
 
 import json
 import shutil
@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.configs import pretrain as config_file
+from experiments.configs import pretrain_macro as config_file
 from nasgen.arrays import flatten
-from nasgen.pipeline import generators, labels, pretrain
+from nasgen.pipeline import generators, pretrain_cells, pretrain_macro
 from nasgen.pipeline.config import UserError
 from nasgen.pipeline.design import identity
 from nasgen.pipeline.workdir import close_workdir, open_workdir
@@ -18,35 +18,43 @@ from nasgen.pretrained import bundle as pretrained
 from nasgen.spaces import SPACES, graphs
 from nasgen.spaces.macro import broken_rules
 from nasgen.types import Budget, Task
+from tests.pipeline.test_pretrain_cells import small_config as small_cells
 
 OPEN = SPACES["open"]
 
 
-def small_config():
+def small_config(cells):
     """The shipped weights' config with small numbers."""
     config = config_file.get_config()
-    config.num_cells, config.num_labelled, config.num_mixture_cells = 600, 40, 400
-    config.num_clusters = 4
-    config.vae.steps = config.flow.steps = config.macro.steps = 12
-    config.vae.model.update(width=16, depth=1, readout_width=32, decoder_width=32, step_width=16)
-    config.vae.model.latent_dim = 8
-    config.flow.model.update(width=16, depth=1, context_width=8)
+    config.cells = str(cells)
+    config.num_cells = 300
+    config.macro.steps = 12
     config.macro.model.update(width=16, depth=1, heads=2)
     config.networks.num, config.networks.num_scored = 60, 24
     config.networks.sizes, config.networks.classes = (8,), (10,)
     config.networks.max_channels, config.networks.max_layers = 32, 40
-    config.vae.batch_size = config.flow.batch_size = config.macro.batch_size = 16
+    config.macro.batch_size = 16
     return config
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """The folder of a finished small run."""
-    path = tmp_path_factory.mktemp("pretrain") / "run"
-    workdir = open_workdir(path, small_config())
-    pretrain.run(small_config(), workdir)
+def run(pipeline, config, path):
+    workdir = open_workdir(path, config)
+    pipeline.run(config, workdir)
     close_workdir(workdir)
     return path
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    """The folder of a finished small run of the first level."""
+    path = tmp_path_factory.mktemp("pretrain") / "cells"
+    return run(pretrain_cells, small_cells(), path)
+
+
+@pytest.fixture(scope="module")
+def finished(cells, tmp_path_factory):
+    """The folder of a finished small run of the second level on top."""
+    return run(pretrain_macro, small_config(cells), tmp_path_factory.mktemp("pretrain") / "macro")
 
 
 @pytest.fixture(scope="module")
@@ -57,31 +65,29 @@ def bundle(finished):
 
 def test_results_and_card(finished):
     results = json.loads((finished / "results.json").read_text())
-    card = json.loads((finished / "weights.json").read_text())
-    assert results["labels/num_labelled"] == 40
-    assert results["networks/num_scored"] == 24
-    assert results["seconds_total"] > 0
-    assert np.isfinite(results["flow/held_out_log_prob"])
-    assert card["seed"] == 0 and card["figures"]["vae/exact_reconstruction"] >= 0
-    assert card["config"]["num_cells"] == 600
+    card = json.loads((finished / "macro.json").read_text())
+    assert results["networks/num_scored"] == 24 and results["seconds_total"] > 0
+    assert card["seed"] == 0 and card["config"]["networks"]["num"] == 60
+    assert card["cells_sha256"] == pretrained.weights_hash(str(finished))
 
 
-def test_a_finished_run_is_skipped_and_a_damaged_stage_redone(finished, tmp_path, monkeypatch):
+def test_a_finished_run_is_skipped_and_a_damaged_stage_redone(
+    cells, finished, tmp_path, monkeypatch
+):
     path = tmp_path / "copy"
     shutil.copytree(finished, path)
     ran = []
     watched = {
         name: (lambda c, f, n=name, fn=function: ran.append(n) or fn(c, f), files)
-        for name, (function, files) in pretrain.STAGES.items()
+        for name, (function, files) in pretrain_macro.STAGES.items()
     }
-    monkeypatch.setattr(pretrain, "STAGES", watched)
+    monkeypatch.setattr(pretrain_macro, "STAGES", watched)
     (path / "results.json").unlink()
-    workdir = open_workdir(path, small_config())
-    pretrain.run(small_config(), workdir)
+    run(pretrain_macro, small_config(cells), path)
     assert not ran
+    (path / "results.json").unlink()
     (path / "macro.npz").write_bytes(b"damaged")
-    pretrain.run(small_config(), workdir)
-    close_workdir(workdir)
+    run(pretrain_macro, small_config(cells), path)
     assert ran == ["macro"]
     before, after = (
         pretrained.load_bundle(str(p)) for p in (finished, path)
@@ -91,21 +97,35 @@ def test_a_finished_run_is_skipped_and_a_damaged_stage_redone(finished, tmp_path
 
 
 def test_bundle_survives_its_files(finished, bundle, tmp_path):
-    card = json.loads((finished / "weights.json").read_text())
-    pretrained.save_bundle(tmp_path, "weights", bundle, card)
+    card = json.loads((finished / "macro.json").read_text())
+    for suffix in ("safetensors", "json"):
+        shutil.copy(finished / f"cells.{suffix}", tmp_path)
+    pretrained.save_macro(tmp_path / "macro", bundle, card)
     again = pretrained.load_bundle(str(tmp_path))
-    assert again.vae_config == bundle.vae_config and again.macro_config == bundle.macro_config
-    for part in ("vae", "flow", "macro", "mixture", "surrogate", "conditions", "latents"):
+    assert again.macro_config == bundle.macro_config
+    assert again.cells.vae_config == bundle.cells.vae_config
+    for part in ("macro", "surrogate"):
         first, second = flatten(getattr(bundle, part)), flatten(getattr(again, part))
         assert first.keys() == second.keys()
         assert all((first[name] == second[name]).all() for name in first)
 
 
+def test_a_macro_level_of_other_cells_is_refused(finished, tmp_path):
+    for part in ("cells", "macro"):
+        for suffix in ("safetensors", "json"):
+            shutil.copy(finished / f"{part}.{suffix}", tmp_path)
+    card = json.loads((tmp_path / "macro.json").read_text())
+    (tmp_path / "macro.json").write_text(json.dumps({**card, "cells_sha256": "0"}))
+    with pytest.raises(ValueError, match="trained on other cells"):
+        pretrained.load_bundle(str(tmp_path))
+
+
 @pytest.mark.parametrize("damage", ["flip", "truncate", "card", "missing"])
 def test_damaged_weights_are_one_line(finished, tmp_path, damage):
-    for suffix in ("safetensors", "json"):
-        shutil.copy(finished / f"weights.{suffix}", tmp_path)
-    weights = tmp_path / "weights.safetensors"
+    for part in ("cells", "macro"):
+        for suffix in ("safetensors", "json"):
+            shutil.copy(finished / f"{part}.{suffix}", tmp_path)
+    weights = tmp_path / "macro.safetensors"
     content = bytearray(weights.read_bytes())
     if damage == "flip":
         content[len(content) // 2] ^= 1
@@ -113,7 +133,7 @@ def test_damaged_weights_are_one_line(finished, tmp_path, damage):
     elif damage == "truncate":
         weights.write_bytes(content[:1000])
     elif damage == "card":
-        (tmp_path / "weights.json").write_text("{}")
+        (tmp_path / "macro.json").write_text("{}")
     else:
         weights.unlink()
     with pytest.raises(ValueError) as error:
@@ -155,23 +175,11 @@ def test_variations_change_one_thing(bundle):
     assert OPEN.is_valid(graphs.pack([c for one in children for c in one.cells])).all()
 
 
-def test_conditions_of_cells(bundle):
-    """Costs are those of the skeleton network, scores pure in the key."""
-    skeleton = labels.Skeleton(channels=(8, 16), strides=(1, 2), final_width=16, size=8, batch=8)
-    cells = graphs.unpack(OPEN.sample(jax.random.key(0), 4))
-    costs = labels.cost_conditions(cells, OPEN, skeleton)
-    assert costs.shape == (4, 2) and (costs[:, 1] > costs[:, 0]).all()
-    scores = labels.score_conditions(jax.random.key(1), cells, OPEN, skeleton)
-    again = labels.score_conditions(jax.random.key(1), cells[1:2], OPEN, skeleton)
-    np.testing.assert_array_equal(scores[1:2], again)
-    assert np.isfinite(scores).all()
-
-
-def test_bad_configs_are_user_errors(tmp_path):
-    for change in ({"num_labelled": 700}, {"space": "opne"}, {"num_clusters": 0}):
-        config = small_config()
-        config.update(change)
+def test_bad_configs_are_user_errors(cells, tmp_path):
+    for change in ({"num_cells": 7}, {"cells": "opne"}, {"networks.num_scored": 61}):
+        config = small_config(cells)
+        config.update_from_flattened_dict(change)
         workdir = open_workdir(tmp_path / str(change), config)
         with pytest.raises(UserError):
-            pretrain.run(config, workdir)
+            pretrain_macro.run(config, workdir)
         close_workdir(workdir)

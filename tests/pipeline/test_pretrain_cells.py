@@ -1,0 +1,212 @@
+"""Pretraining of the generator of cells from nothing, with small numbers, in three spaces; then its
+weights at work: cells to order, neighbours, densities, and what users are told."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.configs import pretrain_cells as open_config
+from experiments.configs import pretrain_cells_nb101, pretrain_cells_nb201
+from nasgen import cells
+from nasgen.arrays import flatten
+from nasgen.pipeline import cell_generator, cells_data, labels, pretrain_cells
+from nasgen.pipeline.config import UserError
+from nasgen.pipeline.workdir import close_workdir, open_workdir
+from nasgen.pretrained import bundle as pretrained
+from nasgen.spaces import SPACES, graphs
+from nasgen.types import Cell
+
+CONFIGS = {"open": open_config, "nb201": pretrain_cells_nb201, "nb101": pretrain_cells_nb101}
+OPEN = SPACES["open"]
+
+
+def small_config(space="open"):
+    """The shipped weights' config with small numbers."""
+    config = CONFIGS[space].get_config()
+    config.num_cells, config.num_labelled, config.num_mixture_cells = 600, 160, 400
+    config.chunk, config.num_again = 100, 6
+    config.num_clusters = (2, 4)
+    config.vae.steps = config.flow.steps = 12
+    config.vae.model.update(width=16, depth=1, readout_width=32, decoder_width=32, step_width=16)
+    config.vae.model.latent_dim = 8
+    config.flow.model.update(width=16, depth=1, context_width=8)
+    config.vae.batch_size = config.flow.batch_size = 16
+    config.skeleton.size = config.skeleton.batch = 8
+    return config
+
+
+def run(config, path):
+    workdir = open_workdir(path, config)
+    pretrain_cells.run(config, workdir)
+    close_workdir(workdir)
+    return path
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def space(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def finished(space, tmp_path_factory):
+    """The folder of a finished small run."""
+    return run(small_config(space), tmp_path_factory.mktemp("cells") / space)
+
+
+@pytest.fixture(scope="module")
+def bundle(finished):
+    """The bundle of that run, read from its files."""
+    return pretrained.load_cells(str(finished))
+
+
+def test_results_and_card(space, finished):
+    results = json.loads((finished / "results.json").read_text())
+    card = json.loads((finished / "cells.json").read_text())
+    for name in ("exact_reconstruction", "r2/log_params", "r2/nwot", "r2_ceiling/nwot"):
+        assert np.isfinite(results[f"{space}/{name}"])
+    assert -1 <= results[f"{space}/latent_condition_spearman"] <= 1
+    assert results[f"{space}/neighbour_factor"] > 0
+    assert results["metric/num_clusters"] in (2, 4) and len(results["metric/mixture_curve"]) == 2
+    assert np.isfinite(results["flow/held_out_log_prob"]) and results["seconds_total"] > 0
+    assert card["seed"] == 0 and card["config"]["num_cells"] == 600
+    assert card["models"]["space"] == space and "rules" not in card["models"]["vae_config"]
+
+
+def test_a_finished_run_is_skipped_and_a_damaged_chunk_redone(space, finished, tmp_path, capsys):
+    path = tmp_path / "copy"
+    shutil.copytree(finished, path)
+    (path / "results.json").unlink()
+    (path / "labels_001.npz").write_bytes(b"damaged")
+    run(small_config(space), path)
+    said = capsys.readouterr().err
+    assert "labels_000: done before" in said and "labels_001: done in" in said
+    before, after = (pretrained.load_cells(str(p)) for p in (finished, path))
+    for part in ("vae", "flow", "mixture"):
+        first, second = flatten(getattr(before, part)), flatten(getattr(after, part))
+        assert all((first[name] == second[name]).all() for name in first)
+
+
+def test_written_cells_are_valid_and_pure_in_the_key(space, bundle):
+    wanted = np.zeros((40, 4), np.float32)
+    for mask in (None, np.zeros(wanted.shape, bool)):
+        for candidates in (1, 4):
+            key, options = jax.random.key(0), dict(candidates=candidates)
+            batch = cell_generator.write_cells(bundle, key, wanted, mask, **options)
+            assert len(batch.nodes) == 40 and SPACES[space].is_valid(batch).all()
+            again = cell_generator.write_cells(bundle, key, wanted, mask, **options)
+            assert all(np.array_equal(a, b) for a, b in zip(batch, again, strict=True))
+
+
+def test_the_best_of_several_misses_by_less(bundle):
+    rng = np.random.default_rng(0)
+    wanted = rng.standard_normal((60, 4)).astype(np.float32)
+    mask = np.ones(wanted.shape, bool)
+    misses = [
+        cell_generator.misses(
+            bundle,
+            cell_generator.write_cells(bundle, jax.random.key(1), wanted, candidates=candidates),
+            wanted,
+            mask,
+        ).mean()
+        for candidates in (1, 8)
+    ]
+    assert misses[1] < misses[0]
+
+
+def test_conditions_are_exact_counts_and_regressed_scores(space, bundle):
+    own = SPACES[space]
+    batch = cell_generator.in_order(own, own.sample(jax.random.key(3), 20))
+    found = cell_generator.conditions_of(bundle, batch)
+    skeleton = cell_generator.skeleton_of(bundle)
+    costs = labels.cost_conditions(graphs.unpack(batch), own, skeleton)
+    np.testing.assert_allclose(bundle.conditions.undo(found)[:, :2], costs, rtol=1e-6)
+    predicted = cell_generator.predicted_conditions(bundle, batch)
+    np.testing.assert_array_equal(found[:, 2:], predicted[:, 2:])
+
+
+def test_neighbours_go_farther_the_higher_the_temperature(space, finished, bundle):
+    own = SPACES[space]
+    batch = cell_generator.in_order(own, own.sample(jax.random.key(3), 64))
+    latents = cell_generator.encode_all(bundle.vae, bundle.vae_config, *batch)
+    conditions = cell_generator.conditions_of(bundle, batch).astype(np.float32)
+    moved = []
+    for temperature in (0.0, 0.3, 1.0):
+        near = cell_generator.neighbour_latents(
+            bundle, jax.random.key(0), batch, conditions, temperature=temperature
+        )
+        moved.append(np.linalg.norm(near - bundle.latents.apply(latents), axis=1).mean())
+    assert moved[0] < 0.05 * moved[2] and moved[0] < moved[1] < moved[2]
+    listed = cells.neighbours(jax.random.key(0), graphs.unpack(batch)[:4], space=str(finished))
+    assert own.is_valid(graphs.pack(listed)).all()
+    with pytest.raises(ValueError, match=r"`temperature` must be in 0..1; got 2"):
+        cells.neighbours(jax.random.key(0), listed, space=str(finished), temperature=2)
+
+
+def test_densities(space, finished, bundle):
+    """Pure, the same for cells whose nodes are in another order, in nats or bits."""
+    own, name = SPACES[space], str(finished)
+    some = graphs.unpack(own.sample(jax.random.key(5), 6))
+    nats = cells.log_prob(some, {"params": 9_000.0}, space=name)
+    assert nats.shape == (6,) and np.isfinite(nats).all()
+    bits = cells.log_prob(some, {"params": 9_000.0}, space=name, bits=True)
+    np.testing.assert_allclose(bits * np.log(2) * 8, nats, rtol=1e-6)
+    assert not np.allclose(nats, cells.log_prob(some, space=name))
+    if own.rules.wiring is None:
+        rng = np.random.default_rng(0)
+        other = graphs.unpack(graphs.random_order(rng, graphs.pack(some)))
+        again = cells.log_prob(other, {"params": 9_000.0}, space=name)
+        np.testing.assert_allclose(again, nats, rtol=1e-3, atol=1e-3)
+
+
+def test_users_conditions(space, finished):
+    name, key = str(finished), jax.random.key(0)
+    for condition in (None, {"params": 5e4, "macs": 1e6}, {"nwot": 90.0}, {"cluster": 1}):
+        made = cells.generate(key, 5, condition, space=name, candidates=2)
+        assert len(made) == 5 and SPACES[space].is_valid(graphs.pack(made)).all()
+    found = cells.condition(key, made[:2], space=name)
+    assert set(found) == {"params", "macs", "snip_snr", "nwot"} and (found["params"] > 0).all()
+    bad = {
+        "`condition` must name some of params, macs, snip_snr, nwot, or cluster; got 'param'": {
+            "param": 5
+        },
+        "`params` must be finite and above zero": {"params": -1},
+        "`cluster` must stand alone, in 0..": {"cluster": 99},
+    }
+    for message, condition in bad.items():
+        with pytest.raises(ValueError, match=message):
+            cells.generate(key, 2, condition, space=name)
+    with pytest.raises(ValueError, match="`cells` must be of space"):
+        cells.log_prob([Cell((99,), ((0, 1), (0, 2), (1, 2)))], space=name)
+
+
+def test_conditions_of_cells():
+    """Costs are those of the skeleton network, scores pure in the key."""
+    skeleton = labels.Skeleton(channels=(8, 16), strides=(1, 2), final_width=16, size=8, batch=8)
+    some = graphs.unpack(OPEN.sample(jax.random.key(0), 4))
+    costs = labels.cost_conditions(some, OPEN, skeleton)
+    assert costs.shape == (4, 2) and (costs[:, 1] > costs[:, 0]).all()
+    scores = labels.score_conditions(jax.random.key(1), some, OPEN, skeleton)
+    again = labels.score_conditions(jax.random.key(1), some[1:2], OPEN, skeleton)
+    np.testing.assert_array_equal(scores[1:2], again)
+    assert np.isfinite(scores).all()
+
+
+def test_distinct_cells_are_distinct_and_a_small_space_runs_out():
+    batch, share = cells_data.distinct_cells(SPACES["nb201"], jax.random.key(0), 3000)
+    assert len(set(graphs.canonical_keys(batch))) == 3000 and 0.8 < share < 0.98
+    with pytest.raises(ValueError, match="`num_cells` must be at most"):
+        cells_data.distinct_cells(SPACES["nb201"], jax.random.key(0), 15_626)
+
+
+def test_bad_configs_are_user_errors(tmp_path):
+    changes = {"num_labelled": 700}, {"space": "opne"}, {"num_clusters": (0,)}
+    for change in (*changes, {"skeleton.repeats": (1,)}):
+        config = small_config()
+        config.update_from_flattened_dict(change)
+        workdir = open_workdir(tmp_path / str(change), config)
+        with pytest.raises(UserError):
+            pretrain_cells.run(config, workdir)
+        close_workdir(workdir)
