@@ -35,10 +35,17 @@ def _true(plan: Plan, kernels: Sequence) -> list[np.ndarray]:
 
 
 def _centred(plan: Plan) -> bool:
-    """Whether the classifier averages what a batch norm has just centred. The logits' sum over the
-    batch is constant then, and so are those of an example alone: what is left of their gradients is
-    rounding noise, for which we put the zeros of theory."""
-    return not plan.steps[-1].layer.relu and plan.steps[plan.features - 1].layer.norm != "none"
+    """Whether the classifier averages nothing but what batch norms have centred, a sum of it, or
+    zeros. The logits' sum over the batch is constant then, and so are those of an example alone:
+    what is left of their gradients is rounding noise, for which we put the zeros of theory."""
+    centred = [False]
+    for step in plan.steps:
+        kept = step.layer.kind == "identity" and not step.layer.relu
+        sources = all(centred[value] for value in step.inputs)
+        norm, nothing = step.layer.norm != "none", step.layer.kind == "zero"
+        centred.append(norm or nothing or (kept and sources))
+    last = plan.steps[-1]
+    return not last.layer.relu and all(centred[value] for value in last.inputs)
 
 
 def _add_signs(plan: Plan, groups: list) -> list[np.ndarray]:

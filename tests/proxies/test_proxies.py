@@ -151,3 +151,19 @@ def test_log_det_is_zero_where_singular():
     assert result[0] == 0
     np.testing.assert_allclose(result[1], np.linalg.slogdet(regular)[1], rtol=1e-12)
     assert np.linalg.slogdet(singular)[1] < -50 or np.linalg.slogdet(singular)[0] <= 0
+
+
+def test_what_is_noise_in_theory_is_marked():
+    """A classifier that averages sums of batch norms, as in TransNAS-Bench-101: the summed logits
+    are constant, so their Jacobian and the gradients of an example alone are zero."""
+    task, names = Task("toy", (16, 16, 3), 4), ("jacob_cov", "epe_nas", "grad_sign", "ntk")
+    plans = [
+        PLANS["transnas_micro"](transnas.cell(digits), task, channels=8, cells=1)
+        for digits in ((3, 1, 2, 3, 1, 0), (2, 3, 3, 1, 2, 3))
+    ]
+    images = np.random.default_rng(0).standard_normal((4, 16, 16, 3)).astype(np.float32)
+    proxies = {name: PROXIES[name] for name in (*names, "grad_norm")}
+    scores = score(plans, proxies, jax.random.key(0), images, np.arange(4)).values
+    assert np.isnan(scores["jacob_cov"]).all() and np.isnan(scores["epe_nas"]).all()
+    assert (scores["grad_sign"] == 0).all() and np.isinf(scores["ntk"]).all()
+    assert (scores["grad_norm"] > 0).all()
