@@ -1,5 +1,5 @@
-"""Pretraining of both levels from nothing, with small numbers: every stage is the real one. Then the
-weights at work: save and load, damage, generation."""
+"""Pretraining of both levels from nothing, with small numbers: every stage is the real one. Then
+the weights at work: save and load, damage, generation."""
 
 import json
 import shutil
