@@ -116,8 +116,9 @@ def prepare(config: ConfigDict) -> dict[str, Benchmark]:
         names = tables.nb201().architectures
         cells = [nb201.from_string(names[published.architectures[row]]) for row in rows]
         measures = {name: published.scores[name][rows] for name in common}
+        draws = children(keys[PORT], PORT, AGAIN)
         for name, compared in ((PORT, measures), (AGAIN, {})):
-            job = partial(_job, config, "nb201", children(keys[PORT], name)[name])
+            job = partial(_job, config, "nb201", draws[name])
             job = job(nb201_plans.make_plan, cells, name=name, proxies=common)
             benchmarks[name] = Benchmark(job, compared)
     return benchmarks

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments import run
@@ -77,6 +78,11 @@ def test_proxy_results_have_every_name(proxy_run):
         assert f"{one}/nwot/partial_given_params" in results
     assert results["nb201/port/params/spearman_published"] == pytest.approx(1)
     assert results["nb201/port/params/spearman_again"] == pytest.approx(1)
+    drawn = [
+        np.load(proxy_run[0] / "scores" / f"nb201_port{end}_000.npz") for end in ("", "_again")
+    ]
+    assert (drawn[0]["params"] == drawn[1]["params"]).all()
+    assert (drawn[0]["l2_norm"] != drawn[1]["l2_norm"]).all()  # other weights
     assert results["nb201/port/nwot/compared"] <= 4
     for space in proxies.SPACES:
         assert results[f"{space}/num"] == 5 and results[f"{space}/seconds_each"] > 0
