@@ -218,9 +218,8 @@ def compare_published(
                 continue
             pair = scored.values[proxy][kept], values[kept]
             weights = statistics.bootstrap_weights(generator(key), num_samples, num)
-            figures[name] = float(statistics.spearman(*pair))
-            low, high = statistics.interval(statistics.spearman(*pair, weights))
-            figures |= {f"{name}_low": low, f"{name}_high": high}
+            found = statistics.with_interval(statistics.spearman, *pair, weights)
+            figures |= {f"{name}{end}": value for end, value in found.items()}
     return figures
 
 

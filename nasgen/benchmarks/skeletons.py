@@ -134,12 +134,11 @@ def compare(
             own = scored.values[proxy]
             pair = own, found[reference].values[proxy][: len(own)]
             kept = statistics.all_finite(*pair)
-            pair = tuple(side[kept] for side in pair)
+            pair = (side[kept] for side in pair)
             weights = statistics.bootstrap_weights(generator(key), num_samples, int(kept.sum()))
-            values.append(float(statistics.spearman(*pair)))
-            low, high = statistics.interval(statistics.spearman(*pair, weights))
-            named = {"": values[-1], "_low": low, "_high": high}
-            results |= {f"{start}/{proxy}/spearman{end}": v for end, v in named.items()}
+            spearman = statistics.with_interval(statistics.spearman, *pair, weights)
+            values.append(spearman[""])
+            results |= {f"{start}/{proxy}/spearman{end}": v for end, v in spearman.items()}
             results[f"{start}/{proxy}/left_out"] = int((~kept).sum())
         if name != CEILING and min(values) >= threshold:
             agreeing.append(name)

@@ -113,6 +113,15 @@ def interval(samples: Float[np.ndarray, " samples"], *, level: float = 0.95) -> 
     return float(low), float(high)
 
 
+def with_interval(
+    statistic: Callable, scores: Values, accuracies: Values, weights: Counts
+) -> dict[str, float]:
+    """A statistic under "", and the ends of its interval from the bootstrap `weights` under `_low`
+    and `_high`: what names of figures end in."""
+    low, high = interval(statistic(scores, accuracies, weights))
+    return {"": float(statistic(scores, accuracies)), "_low": low, "_high": high}
+
+
 def agreement(
     scores: Values,
     accuracies: Values,
@@ -129,9 +138,8 @@ def agreement(
     }
     figures: dict[str, float] = {}
     for name, statistic in statistics.items():
-        figures[name] = float(statistic(scores, accuracies))
-        low, high = interval(statistic(scores, accuracies, weights))
-        figures |= {f"{name}_low": low, f"{name}_high": high}
+        found = with_interval(statistic, scores, accuracies, weights)
+        figures |= {f"{name}{end}": value for end, value in found.items()}
     return figures
 
 

@@ -271,13 +271,13 @@ def _each_channel_products(relu, x, g):
     return ((jax.nn.relu(x) if relu else x) * g).sum((1, 2))[:, None]
 
 
-class Argument(NamedTuple):
+class _Argument(NamedTuple):
     shape: tuple[int, ...]
     dtype: Any  # None: that of the signature
 
 
-def _array(*shape: int, dtype=None) -> Argument:
-    return Argument(shape, dtype)
+def _array(*shape: int, dtype=None) -> _Argument:
+    return _Argument(shape, dtype)
 
 
 def _strided(shape, stride: int) -> tuple[int, ...]:
@@ -359,10 +359,12 @@ PRIMITIVES: dict[str, tuple[Callable, Callable[..., tuple]]] = {
     ),
 }
 # The others take what the primitives take whose names they carry on.
-for _name, _function in {
-    "matmul_kernel_gradient": _each_matmul_kernel_gradient,
-    "convolution_kernel_gradient": _each_convolution_kernel_gradient,
-    "depthwise_gradient": _each_depthwise_gradient,
-    "channel_products": _each_channel_products,
-}.items():
-    PRIMITIVES[f"each_{_name}"] = (_function, PRIMITIVES[_name][1])
+PRIMITIVES |= {
+    f"each_{name}": (function, PRIMITIVES[name][1])
+    for name, function in {
+        "matmul_kernel_gradient": _each_matmul_kernel_gradient,
+        "convolution_kernel_gradient": _each_convolution_kernel_gradient,
+        "depthwise_gradient": _each_depthwise_gradient,
+        "channel_products": _each_channel_products,
+    }.items()
+}

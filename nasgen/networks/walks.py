@@ -17,6 +17,7 @@ import numpy as np
 from nasgen.networks import linear_maps
 from nasgen.networks.ops import EPSILON
 from nasgen.networks.plan import Plan, Step
+from nasgen.networks.primitives import PRIMITIVES
 from nasgen.networks.programs import Signature, result
 
 # Primitives that are linear in their one array: what they do to a derivative they do to a value.
@@ -252,22 +253,13 @@ def dual(run) -> Callable:
     return run_dual
 
 
-_COUPLED = (
-    "norm",
-    "norm_backward",
-    "matmul_kernel_gradient",
-    "convolution_kernel_gradient",
-    "depthwise_gradient",
-    "channel_products",
-)
-
-
 def each(run) -> Callable:
     """A `run` for walks in which every example is alone in its batch: with batch statistics of its
     own, and a kernel gradient of its own (their first axis). A loss that is a mean stays one."""
 
     def run_each(name: str, constants: tuple[int, ...], *arrays: Tensor) -> Any:
-        return run(f"each_{name}" if name in _COUPLED else name, constants, *arrays)
+        own = f"each_{name}"  # only of what couples examples is there such a form
+        return run(own if own in PRIMITIVES else name, constants, *arrays)
 
     return run_each
 

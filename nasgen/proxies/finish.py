@@ -50,12 +50,12 @@ def _centred(plan: Plan) -> bool:
 
 def _add_signs(plan: Plan, groups: list) -> list[np.ndarray]:
     """groups: kernel gradients of some examples at a time, their first axis."""
+    if _centred(plan):
+        return _true(plan, [None] * len(plan.steps))
     number = next(len(g) for g in groups[0] if g is not None)
     examples = [
         [g if g is None else g[i] for g in group] for group in groups for i in range(number)
     ]
-    if _centred(plan):
-        return [np.zeros_like(g) for g in _true(plan, examples[0])]
     signs = [_signs(_true(plan, kernels)) for kernels in examples]
     return [np.sum(layer, 0) for layer in zip(*signs, strict=True)]
 

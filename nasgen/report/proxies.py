@@ -121,9 +121,10 @@ def _statistic(results, name: str, rows: list[str], columns: Columns) -> str:
     return table(("Proxy", *titles), lines, right=1)
 
 
-def _with_interval(results, name: str) -> str:
-    value, low, high = (results.get(f"{name}{end}", np.nan) for end in ("", "_low", "_high"))
-    return f"{value:.2f} ({low:.2f} to {high:.2f})" if np.isfinite(value) else ""
+def _with_interval(results, name: str, *, digits: int = 2) -> str:
+    values = [results.get(f"{name}{end}", np.nan) for end in ("", "_low", "_high")]
+    value, low, high = (f"{one:.{digits}f}" for one in values)
+    return f"{value} ({low} to {high})" if np.isfinite(values[0]) else ""
 
 
 def _printed(results) -> list[str]:
@@ -158,8 +159,8 @@ def _published(results) -> list[str]:
         (
             p,
             results[f"{start}/{p}/compared"],
-            _port_interval(results, f"{start}/{p}/spearman_published"),
-            _port_interval(results, f"{start}/{p}/spearman_again"),
+            _with_interval(results, f"{start}/{p}/spearman_published", digits=3),
+            _with_interval(results, f"{start}/{p}/spearman_again", digits=3),
         )
         for p in proxies
     ]
@@ -170,13 +171,6 @@ def _published(results) -> list[str]:
     )
     header = ("Proxy", "Architectures", "Spearman with the published", "with ours, drawn again")
     return ["## Against published scores", note, table(header, lines, right=1)]
-
-
-def _port_interval(results, name: str) -> str:
-    if name not in results:
-        return ""
-    value, low, high = (results[f"{name}{end}"] for end in ("", "_low", "_high"))
-    return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _costs(results, rows: list[str]) -> str:
