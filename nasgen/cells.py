@@ -5,6 +5,7 @@ each cell, as the cell has them in its space's measuring network (`condition`); 
 number of a component of the mixture, alone.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 
@@ -12,8 +13,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
+from nasgen import pretrained
 from nasgen.models import mixture
 from nasgen.pipeline import cell_generator, labels
+from nasgen.pipeline.clusters import Cluster, cluster_of
 from nasgen.pretrained.bundle import CellBundle, load_cells
 from nasgen.spaces import SPACES, graphs
 from nasgen.types import Cell
@@ -95,6 +98,14 @@ def condition(
         name.removeprefix("log_"): np.exp(column) if name.startswith("log_") else column
         for name, column in columns
     }
+
+
+def clusters(space: str = "open") -> list[Cluster]:
+    """The clusters of a space, each with its share, its costs, its words and a typical cell; their
+    numbers are what `generate` takes as `cluster`. Raises ValueError for an unknown space."""
+    load(space)
+    card = json.loads(pretrained.find(space, "cells")[1].read_text())
+    return [cluster_of(one) for one in card["clusters"]]
 
 
 def _packed(bundle: CellBundle, cells: Sequence[Cell]):

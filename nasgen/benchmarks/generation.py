@@ -7,27 +7,26 @@ proxies with the weights and images that the requests were measured with. Each f
 over seeds; `.../all` lists them.
 """
 
-import json
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Key
 from ml_collections import ConfigDict
-from scipy.stats import spearmanr
 
 from nasgen import pretrained
-from nasgen.keys import children, generator
-from nasgen.models import flow, graph_vae
-from nasgen.pipeline import cell_generator, labels
-from nasgen.pipeline.cells_data import distinct_cells, held_out
+from nasgen.benchmarks.density import density, speed
+from nasgen.benchmarks.requests import conditions
+from nasgen.benchmarks.trained import Trained, load_trained
+from nasgen.keys import children
+from nasgen.pipeline import cell_generator
 from nasgen.pipeline.config import COMMON, UserError, boolean, check, number, some_of, whole, wholes
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_results
-from nasgen.pretrained.bundle import CellBundle, load_cells
+from nasgen.pretrained.bundle import CellBundle
 from nasgen.report import generation as report
 from nasgen.spaces import SPACES, graphs
 from nasgen.training.progress import announce
@@ -45,30 +44,9 @@ RULES = {
     "batch": whole(1, 1_000_000),
     "rounds": whole(1, 1_000),
     "densities": whole(8, 100_000),
+    "density_conditions": whole(1, 100_000),
     "plots": boolean(),
 }
-
-
-class Trained(NamedTuple):
-    """A generator, and the cells of its pretraining: fitted ones by key, held-out ones."""
-
-    bundle: CellBundle
-    fitted: frozenset[bytes]
-    held: CellBatch
-
-
-def load_trained(config: ConfigDict, space: str) -> Trained:
-    """The generator of a space with its cells, which its card says how to draw again."""
-    name = config.weights[space]
-    bundle = load_cells(name)
-    card = json.loads(pretrained.find(name, "cells")[1].read_text())
-    about = ConfigDict(card["config"])
-    key = children(jax.random.key(about.seed), "cells")["cells"]
-    batch = distinct_cells(SPACES[space], key, about.num_cells)[0]
-    held = held_out(about, about.num_cells)
-    fitted = graphs.canonical_keys(graphs.take(batch, ~held))
-    order = cell_generator.in_order(SPACES[space], graphs.take(batch, held))
-    return Trained(bundle, frozenset(fitted), order)
 
 
 def run(config: ConfigDict, workdir: Workdir) -> None:
@@ -87,7 +65,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     def trained(space: str) -> Trained:
         if space not in loaded:
             announce(space, "drawing the cells of its pretraining again")
-            loaded[space] = load_trained(config, space)
+            loaded[space] = load_trained(config.weights[space])
         return loaded[space]
 
     for space in config.spaces:
@@ -99,7 +77,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     for stage in stages:
         run_stages(workdir, [stage])
     results = collect(config, workdir)
-    report.write_report(workdir.path, results, figures=config.plots)
+    report.write_report(workdir.path, results, ops=SPACES["open"].ops, figures=config.plots)
     write_results(workdir, results)
 
 
@@ -131,9 +109,6 @@ def collect(config: ConfigDict, workdir: Workdir) -> dict[str, Any]:
     return results
 
 
-# ---- valid, unique, novel -----------------------------------------------------------------------
-
-
 def draw(bundle: CellBundle, key: Key[Array, ""], num: int) -> CellBatch:
     """`num` cells with no condition given."""
     nothing = np.zeros((num, len(bundle.names)), np.float32)
@@ -154,12 +129,12 @@ def samples(trained: Trained, key: Key[Array, ""], config: ConfigDict) -> dict[s
         start = "" if index == 0 else f"at_{num}/"
         for name, batch in (("", cells), ("sampler/", fresh)):
             some = graphs.take(batch, slice(num))
-            found = shares(some, space.is_valid(some), trained.fitted)
+            found = shares(some, space.is_valid(some), trained.known)
             figures |= {f"{start}{name}{share}": value for share, value in found.items()}
     started = time.perf_counter()
     more, draws = distinct(bundle, keys["distinct"], config.num[0])
     ratio = (time.perf_counter() - started) / config.num[0] / (seconds / max(config.num))
-    found = shares(more, space.is_valid(more), trained.fitted)
+    found = shares(more, space.is_valid(more), trained.known)
     figures |= {f"distinct/{name}": value for name, value in found.items()}
     return figures | {
         "distinct/draws_per_cell": draws / config.num[0],
@@ -168,7 +143,7 @@ def samples(trained: Trained, key: Key[Array, ""], config: ConfigDict) -> dict[s
 
 
 def shares(
-    batch: CellBatch, valid: Bool[np.ndarray, " batch"], fitted: frozenset[bytes]
+    batch: CellBatch, valid: Bool[np.ndarray, " batch"], known: frozenset[bytes]
 ) -> dict[str, float]:
     """validity; of the valid ones uniqueness (up to isomorphism); of the unique ones novelty; and
     the share of valid and unique among all."""
@@ -177,7 +152,7 @@ def shares(
     return {
         "validity": float(valid.mean()),
         "uniqueness": len(unique) / len(keys),
-        "novelty": len(unique - fitted) / len(unique),
+        "novelty": len(unique - known) / len(unique),
         "valid_unique_yield": len(unique) / len(valid),
     }
 
@@ -193,152 +168,3 @@ def distinct(bundle: CellBundle, key: Key[Array, ""], num: int) -> tuple[CellBat
         new = [i for i, k in enumerate(keys) if k not in seen and not seen.add(k)]
         found.append(graphs.take(batch, np.array(new, int)))
     return graphs.take(graphs.concatenate(found), np.arange(num)), draws
-
-
-# ---- conditions ---------------------------------------------------------------------------------
-
-
-def measured(bundle: CellBundle, key: Key[Array, ""], batch: CellBatch) -> Float[np.ndarray, "b c"]:
-    """Exact counts and exact proxies of cells, in the units of the bundle's names."""
-    cells, space = graphs.unpack(batch), SPACES[bundle.space]
-    skeleton = cell_generator.skeleton_of(bundle)
-    costs = labels.cost_conditions(cells, space, skeleton)
-    return np.concatenate([costs, labels.score_conditions(key, cells, space, skeleton)], 1)
-
-
-def conditions(trained: Trained, key: Key[Array, ""], config: ConfigDict) -> dict[str, Any]:
-    """How well requests are met: one sample, the best of several, with guidance, each condition
-    alone, and beyond what training has seen."""
-    bundle, names = trained.bundle, trained.bundle.names
-    keys = children(key, "choice", "scores", "cells")
-    rows = generator(keys["choice"]).permutation(len(trained.held.nodes))[: config.requests]
-    wanted = measured(bundle, keys["scores"], graphs.take(trained.held, rows))
-    wanted = wanted[np.isfinite(wanted).all(1)]
-    asked = bundle.conditions.apply(wanted)
-    write = partial(cell_generator.write_cells, bundle, keys["cells"])
-    best = dict(candidates=config.candidates)
-    ways = {
-        "condition": (asked, None, best),
-        "condition/single": (asked, None, {}),
-        "condition/guided": (asked, None, best | {"guidance": config.guidance}),
-        "condition/guided_single": (asked, None, {"guidance": config.guidance}),
-    }
-    for column, name in enumerate(names):
-        mask = np.zeros(asked.shape, bool)
-        mask[:, column] = True
-        ways[f"condition/alone/{_plain(name)}"] = (asked, mask, best)
-    figures: dict[str, Any] = {}
-    for way, (rows_of, mask, options) in ways.items():
-        found = measured(bundle, keys["scores"], write(rows_of, mask, **options))
-        columns = range(len(names)) if mask is None else np.flatnonzero(mask[0])
-        for column in columns:
-            start = way if mask is not None else f"{way}/{_plain(names[column])}"
-            figures |= _met(start, names[column], wanted[:, column], found[:, column])
-        if way == "condition":
-            figures |= {"picture/wanted": wanted.tolist(), "picture/found": found.tolist()}
-    figures |= _beyond(trained, keys["scores"], write, asked, config)
-    return figures
-
-
-def _met(start: str, name: str, wanted, found) -> dict[str, float]:
-    """`median_relative_error` in natural units, and Spearman's correlation."""
-    kept = np.isfinite(found)
-    wanted, found = wanted[kept], found[kept]
-    true, own = (np.exp(wanted), np.exp(found)) if name.startswith("log_") else (wanted, found)
-    return {
-        f"{start}/median_relative_error": float(np.median(np.abs(own / true - 1))),
-        f"{start}/spearman": float(spearmanr(wanted, found).statistic),
-    }
-
-
-def _beyond(trained: Trained, key, write, asked, config: ConfigDict) -> dict[str, float]:
-    """Requests of params (alone) so many standard deviations outside what held-out cells have."""
-    bundle, figures = trained.bundle, {}
-    for side, extreme in (("below", asked[:, 0].min()), ("above", asked[:, 0].max())):
-        sign = -1 if side == "below" else 1
-        rows = np.zeros((64, asked.shape[1]))
-        rows[:, 0] = extreme + sign * config.beyond
-        mask = np.zeros(rows.shape, bool)
-        mask[:, 0] = True
-        batch = write(rows, mask, candidates=config.candidates)
-        costs = labels.cost_conditions(
-            graphs.unpack(batch), SPACES[bundle.space], cell_generator.skeleton_of(bundle)
-        )
-        wanted = bundle.conditions.undo(rows)[:, 0]
-        figures |= _met(f"condition/{side}/params", "log_params", wanted, costs[:, 0])
-        figures.pop(f"condition/{side}/params/spearman")  # all requests are the same
-        held = bundle.conditions.undo(np.full((1, asked.shape[1]), extreme))[0, 0]
-        figures[f"condition/{side}/params/wanted"] = float(np.exp(wanted[0]))
-        figures[f"condition/{side}/params/found"] = float(np.median(np.exp(costs[:, 0])))
-        figures[f"condition/{side}/params/training"] = float(np.exp(held))
-    return figures
-
-
-def _plain(name: str) -> str:
-    return name.removeprefix("log_")
-
-
-# ---- speed and density --------------------------------------------------------------------------
-
-
-def speed(trained: Trained, key: Key[Array, ""], config: ConfigDict) -> dict[str, float]:
-    """Valid unique cells a second, and exact log-likelihoods, in one compiled program each; the
-    least of several rounds, compiling apart."""
-    bundle = trained.bundle
-
-    @jax.jit
-    def write(one):
-        shape = (config.batch, len(bundle.names))
-        nothing, mask = np.zeros(shape, np.float32), np.zeros(shape, bool)
-        latents = flow.sample(bundle.flow, one, nothing, mask, config=bundle.flow_config)
-        latents = bundle.latents.undo(latents).astype(np.float32)
-        return latents, *graph_vae.decode(
-            bundle.vae, latents, nothing, mask, config=bundle.vae_config
-        )
-
-    seconds, started = [], time.perf_counter()
-    latents, nodes, adjacency = jax.block_until_ready(write(key))
-    compiling = time.perf_counter() - started
-    for turn in range(config.rounds):
-        started = time.perf_counter()
-        _, nodes, adjacency = jax.block_until_ready(write(jax.random.fold_in(key, turn)))
-        seconds.append(time.perf_counter() - started)
-    batch = CellBatch(np.asarray(nodes), np.asarray(adjacency))
-    valid = SPACES[bundle.space].is_valid(batch)
-    unique = len(set(graphs.canonical_keys(graphs.take(batch, valid))))
-    some = bundle.latents.apply(np.asarray(latents))[: config.densities].astype(np.float32)
-    rows = np.zeros((len(some), len(bundle.names)), np.float32)
-    mask = np.zeros(rows.shape, bool)
-    evaluate = partial(flow.log_prob, bundle.flow, some, rows, mask, config=bundle.flow_config)
-    jax.block_until_ready(evaluate())
-    started = time.perf_counter()
-    jax.block_until_ready(evaluate())
-    return {
-        "cells_per_second": unique / min(seconds),
-        "cells_per_second/compile": compiling,
-        "log_probs_per_second": len(some) / (time.perf_counter() - started),
-    }
-
-
-def density(trained: Trained, key: Key[Array, ""], config: ConfigDict) -> dict[str, Any]:
-    """Whether log p(cell | condition) prefers a held-out cell's own condition to those of others:
-    `top1` of `choices`, the mean share of conditions that it beats; and held-out nats."""
-    bundle = trained.bundle
-    rows = generator(key).permutation(len(trained.held.nodes))[: config.densities]
-    batch = graphs.take(trained.held, rows)
-    own = cell_generator.conditions_of(bundle, batch)
-    choices, nats = min(8, len(rows)), []
-    for shift in range(choices):
-        nats.append(cell_generator.log_prob(bundle, batch, np.roll(own, shift, 0)))
-    nats = np.stack(nats)
-    free = cell_generator.log_prob(bundle, batch, own, np.zeros(own.shape, bool))
-    return {
-        "density/choices": choices,
-        "density/top1": float((nats.argmax(0) == 0).mean()),
-        "density/beaten": float((nats[0] > nats[1:]).mean()),
-        "density/held_out_nats": float(nats[0].mean()),
-        "density/held_out_nats_unconditional": float(free.mean()),
-        "density/held_out_bits_per_dimension": float(
-            nats[0].mean() / np.log(2) / bundle.flow_config.latent_dim
-        ),
-    }

@@ -71,7 +71,11 @@ class Point(NamedTuple):
 
 
 def choose_mixture(
-    conditions: Conditions, held_out: Conditions, candidates: Sequence[int], *, seed: int
+    conditions: Conditions,
+    held_out: Float[AnyArray, "held condition"],
+    candidates: Sequence[int],
+    *,
+    seed: int,
 ) -> tuple[Mixture, list[Point]]:
     """The mixture whose number of components has the least BIC (Schwarz 1978), and the curve."""
     fits = [_fit(conditions, number, seed) for number in candidates]

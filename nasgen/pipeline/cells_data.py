@@ -90,8 +90,7 @@ def label_file(index: int) -> str:
 def score_chunk(config: ConfigDict, folder: Path, index: int) -> dict[str, Any]:
     """SNIP-SNR and NWOT of a chunk of the labelled cells."""
     rows = labelled_rows(config, len(load_cells(folder).nodes))[list(chunks(config)[index])]
-    key = children(jax.random.fold_in(jax.random.key(config.seed), 1), "scores")["scores"]
-    scores = _score(config, folder, rows, key, f"cells {index + 1}/{len(chunks(config))}")
+    scores = _score(config, folder, rows, "scores", f"cells {index + 1}/{len(chunks(config))}")
     np.savez(folder / label_file(index), scores=scores)
     return {"num_scored": len(rows), "num_not_finite": int((~np.isfinite(scores)).any(1).sum())}
 
@@ -101,22 +100,28 @@ def score_again(config: ConfigDict, folder: Path) -> dict[str, Any]:
     and not of its draw."""
     data = load_dataset(config, folder)
     rows = data.labelled[data.held[data.labelled]][: config.num_again]
-    key = children(jax.random.fold_in(jax.random.key(config.seed), 1), "again")["again"]
-    np.savez(folder / "again.npz", rows=rows, scores=_score(config, folder, rows, key, "again"))
+    scores = _score(config, folder, rows, "again", "again")
+    np.savez(folder / "again.npz", rows=rows, scores=scores)
     return {"num_scored": len(rows)}
 
 
-def _score(config: ConfigDict, folder: Path, rows, key: Key[Array, ""], label: str) -> np.ndarray:
+def _score(config: ConfigDict, folder: Path, rows, draw: str, label: str) -> np.ndarray:
+    """draw: names the weights and images."""
+    key = _label_keys(config)[draw]
     cells = graphs.unpack(graphs.take(load_cells(folder), rows))
     with progress(len(cells), label=f"scoring {label}") as report:
         options = dict(on_scored=lambda done: report(done, ""))
         return score_conditions(key, cells, SPACES[config.space], skeleton(config), **options)
 
 
+def _label_keys(config: ConfigDict) -> dict[str, Key[Array, ""]]:
+    key = jax.random.fold_in(jax.random.key(config.seed), 1)
+    return children(key, "choice", "scores", "again")
+
+
 def labelled_rows(config: ConfigDict, num_cells: int) -> Int[np.ndarray, " labelled"]:
     """A random part of the cells; the held-out ones have their share of it."""
-    key = children(jax.random.fold_in(jax.random.key(config.seed), 1), "choice")["choice"]
-    return generator(key).permutation(num_cells)[: config.num_labelled]
+    return generator(_label_keys(config)["choice"]).permutation(num_cells)[: config.num_labelled]
 
 
 def held_out(config: ConfigDict, num_cells: int) -> Bool[np.ndarray, " cells"]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from nasgen import pretrained
-from nasgen.pipeline import cells_data, cells_figures, cells_fit
+from nasgen.pipeline import cells_data, cells_figures, cells_fit, clusters
 from nasgen.pipeline.config import (
     COMMON,
     UserError,
@@ -30,6 +30,7 @@ from nasgen.pipeline.labels import CONDITIONS
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
 from nasgen.pipeline.workdir import Workdir, plain, write_results
 from nasgen.pretrained.bundle import CellBundle, save_cells
+from nasgen.report import cells as report
 from nasgen.spaces import SPACES
 
 PART = "cells"
@@ -87,12 +88,14 @@ def stages(config: ConfigDict, folder: Path) -> list[Stage]:
         ("metric", cells_fit.build_metric_space, ("metric.npz",)),
         ("flow", cells_fit.train_flow, ("flow.npz",)),
         ("figures", cells_figures.measure, ()),
+        ("clusters", clusters.describe_clusters, (clusters.FILE,)),
     ]
     return [Stage(name, files, partial(function, config, folder)) for name, function, files in rows]
 
 
 def run(config: ConfigDict, workdir: Workdir) -> None:
-    """All stages, then the weights and results.json. Raises UserError for a config that is off."""
+    """All stages, then weights, results.json and report.md. Raises UserError for a config that is
+    off."""
     check(config, RULES)
     _check_together(config)
     check_ship(config)
@@ -101,9 +104,19 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     run_stages(workdir, wanted)
     figures = _figures(config, folder, [stage.name for stage in wanted])
     what = f"nasgen's generator of cells of space {config.space}"
-    save_cells(folder / PART, assemble(config, folder), card(config, what, figures))
+    found = clusters.load_clusters(folder)
+    about = card(config, what, figures) | {"clusters": [one._asdict() for one in found]}
+    save_cells(folder / PART, assemble(config, folder), about)
     ship(config, folder, PART)
+    _write_page(config, folder, figures, found)
     write_results(workdir, figures)
+
+
+def _write_page(config: ConfigDict, folder: Path, figures: dict, found: list) -> None:
+    metric, space = cells_fit.load_metric(folder), SPACES[config.space]
+    conditions = metric.condition_scaling.undo(metric.conditions)
+    options = dict(space=space.name, ops=space.ops, names=CONDITIONS)
+    report.write_report(folder, figures, found, metric.latents, conditions, **options)
 
 
 def check_ship(config: ConfigDict) -> None:

@@ -31,18 +31,18 @@ _MODELS = ("vae", "flow", "macro")  # kept in float16
 
 
 class Scaling(NamedTuple):
-    """Standardisation of vectors: `(x - mean) / std`."""
+    """Standardisation of vectors `[rows, n]`: `(x - mean) / std`."""
 
     mean: Float[np.ndarray, " n"]
     std: Float[np.ndarray, " n"]
 
     def apply(self, x):
         """Standardised."""
-        return (x - self.mean) / self.std
+        return (x - self.mean[None]) / self.std[None]
 
     def undo(self, x):
         """In the original units."""
-        return x * self.std + self.mean
+        return x * self.std[None] + self.mean[None]
 
 
 def scaling_of(x: Float[np.ndarray, "rows n"]) -> Scaling:

@@ -90,14 +90,19 @@ def _stack(places, cell: Cell, depth, column: int, nodes: list[int], lanes: list
         places[node, column] -= middle
 
 
-def draw_cells(architecture: Architecture, ops: Sequence[Op]) -> Figure:
+def draw_stages(architecture: Architecture, ops: Sequence[Op]) -> Figure:
     """A panel a stage: its cell, and in the title its channels, stride and repeats."""
-    layouts = [layout(cell) for cell in architecture.cells]
     titles = [
         f"Stage {i}:  {s.repeats} cell{'s' * (s.repeats > 1)},  {s.channels} channels,  "
         f"stride {s.stride}"
         for i, s in enumerate(architecture.macro.stages)
     ]
+    return draw_cells(architecture.cells, titles, ops)
+
+
+def draw_cells(cells: Sequence[Cell], titles: Sequence[str], ops: Sequence[Op]) -> Figure:
+    """A panel a cell, as many in a row as fit."""
+    layouts = [layout(cell) for cell in cells]
     widths = [
         max(part.columns[-1][1], 0.062 * len(t)) for part, t in zip(layouts, titles, strict=True)
     ]
@@ -122,7 +127,7 @@ def draw_cells(architecture: Architecture, ops: Sequence[Op]) -> Figure:
             axes.text(left, top, titles[index], va="top", fontsize=style.TEXT, color=style.INK)
             low, high = layouts[index].low, layouts[index].high
             middle = top - TITLE - (height - TITLE) / 2 - (low + high) / 2
-            _draw(axes, architecture.cells[index], ops, layouts[index], left, middle)
+            _draw(axes, cells[index], ops, layouts[index], left, middle)
             left += widths[index] + BETWEEN
         top -= height + BETWEEN * 0.8
     return figure

@@ -3,7 +3,7 @@
 What it reads are the flat results of `benchmarks.generation`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from nasgen.report.card import table
 from nasgen.report.markdown import FIGURES, REPORT
+from nasgen.types import Cell, Op
 
-PICTURE = f"{FIGURES}/requests.png"
+PICTURE, TYPICAL = f"{FIGURES}/requests.png", f"{FIGURES}/typical.png"
 SHARES = ("validity", "uniqueness", "novelty", "valid_unique_yield")
 SPACES = {"open": "open", "nb201": "NAS-Bench-201", "nb101": "NAS-Bench-101"}
 NAMES = {"params": "params", "macs": "MACs", "snip_snr": "SNIP-SNR", "nwot": "NWOT"}
@@ -25,15 +26,18 @@ WAYS = {
 }
 
 
-def write_report(folder: Path, results: Mapping[str, Any], *, figures: bool = True) -> Path:
-    """Writes `folder/report.md` and (where matplotlib is installed) the picture."""
-    drawn = figures and _draw(folder, results)
+def write_report(
+    folder: Path, results: Mapping[str, Any], *, ops: Sequence[Op], figures: bool = True
+) -> Path:
+    """Writes `folder/report.md` and (where matplotlib is installed) the pictures. ops: of `open`."""
+    drawn = figures and _draw(folder, results, ops)
     parts = ["# Cells to order", "Medians over seeds.", "## No condition given", _shares(results)]
     if "open/condition/params/spearman" in results:
         parts += ["## Conditions met", _conditions(results)]
         parts += [f"![Requested against measured conditions.]({PICTURE})"] if drawn else []
         parts += ["## Beyond what training has seen", _beyond(results)]
         parts += ["## Speed and density", _others(results)]
+        parts += [f"![Typical and atypical cells.]({TYPICAL})"] if drawn else []
     path = folder / REPORT
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return path
@@ -81,17 +85,19 @@ def _others(results) -> str:
     names = [
         n
         for n in results
-        if n.startswith(("open/cells_per", "open/log_probs", "open/density")) and "/all" not in n
+        if n.startswith(("open/cells_per", "open/log_probs", "open/density"))
+        and "/all" not in n
+        and "/picture" not in n
     ]
     lines = [(name.removeprefix("open/"), f"{results[name]:,.4g}") for name in names]
     return table(("What", "Figure"), lines, right=1)
 
 
-def _draw(folder: Path, results: Mapping[str, Any]) -> bool:
+def _draw(folder: Path, results: Mapping[str, Any], ops: Sequence[Op]) -> bool:
     if "open/picture/wanted" not in results:
         return False
     try:
-        from nasgen.report import style
+        from nasgen.report import cell_graph, style
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "matplotlib":
             raise
@@ -110,4 +116,11 @@ def _draw(folder: Path, results: Mapping[str, Any]) -> bool:
         style.finish(axes, title=title, x="requested", y="measured" if column == 0 else "")
     (folder / FIGURES).mkdir(exist_ok=True)
     figure.savefig(folder / PICTURE, metadata={"Software": None})
+    shown = [
+        (n, one) for n in ("typical", "atypical") for one in results[f"open/density/picture/{n}"]
+    ]
+    titles = [f"{name}: {one['nats']:.0f} nats" for name, one in shown]
+    cells = [Cell(tuple(one["cell"][0]), tuple(map(tuple, one["cell"][1]))) for _, one in shown]
+    typical = cell_graph.draw_cells(cells, titles, ops)
+    typical.savefig(folder / TYPICAL, metadata={"Software": None})
     return True

@@ -128,7 +128,7 @@ def _draw(
         if (error.name or "").split(".")[0] != "matplotlib":
             raise
         return None
-    made = {"cells": cell_graph.draw_cells(architecture, space.ops)}
+    made = {"cells": cell_graph.draw_stages(architecture, space.ops)}
     if any(len(values) for values in curves.values()):
         made["search"] = plots.search_curves(curves, score=str(results.get("fitness", "score")))
     if len(candidates.get("params", ())):

@@ -115,7 +115,7 @@ def canonicalize(batch: CellBatch) -> CellBatch:
     apart, then sorted by depth and colour. Nodes that are left tied are tried in every order and
     the smallest adjacency wins, so the result is exact: no hash collision can merge two graphs.
     """
-    colours, depth = _colours(batch), _depths(batch)
+    colours, depth = _colours(batch), depths(batch)
     absent = batch.nodes[:, 1:_LAST] == ABSENT
     keys = (colours[:, 1:_LAST], depth[:, 1:_LAST], absent)
     order = np.lexsort(keys, axis=1)
@@ -150,7 +150,7 @@ def _mix(x: np.ndarray) -> np.ndarray:
         return x ^ (x >> np.uint64(31))
 
 
-def _depths(batch: CellBatch) -> Int[np.ndarray, "batch nodes"]:
+def depths(batch: CellBatch) -> Int[np.ndarray, "batch nodes"]:
     """Longest path from the input, by repeated relaxation (any node order)."""
     depth = np.zeros(batch.nodes.shape, np.int64)
     for _ in range(MAX_NODES):
@@ -190,7 +190,7 @@ def random_order(rng: np.random.Generator, batch: CellBatch) -> CellBatch:
 
     The order is by longest path from the input, thus topological: the result is well formed again.
     """
-    depth = _depths(batch)[:, 1:_LAST].astype(float)
+    depth = depths(batch)[:, 1:_LAST].astype(float)
     depth[batch.nodes[:, 1:_LAST] == ABSENT] = np.inf
     noise = rng.random((len(batch.nodes), MAX_OP_NODES))
     return _reorder(batch, np.lexsort((noise, depth), axis=1) + 1)

@@ -21,8 +21,14 @@ def test_it_is_the_same_noise_in_another_order(weight):
     drawn = np.random.default_rng(7).standard_normal(latents.shape).astype(np.float32)
     paired = paired_noise(np.random.default_rng(7), latents, conditions, weight=weight)
     assert sorted(map(tuple, paired)) == sorted(map(tuple, drawn))
-    if weight == 1e6:  # nobody leaves the condition that the noise was drawn for
-        np.testing.assert_array_equal(paired, drawn)
+
+
+def test_a_heavy_weight_leaves_all_noise_where_it_was_drawn():
+    latents, _ = data()
+    conditions = np.arange(len(latents), dtype=np.float32)[:, None]
+    drawn = np.random.default_rng(7).standard_normal(latents.shape).astype(np.float32)
+    paired = paired_noise(np.random.default_rng(7), latents, conditions, weight=1e6)
+    np.testing.assert_array_equal(paired, drawn)
 
 
 def test_paths_are_the_shortest():

@@ -172,7 +172,7 @@ def test_whatever_is_decoded_is_valid_in_every_space(name, scale):
         nodes, adjacency = map(np.asarray, graph_vae.decode(params, latents, config=config))
         assert space.is_valid(CellBatch(nodes, adjacency)).all()
         seen.append(adjacency.sum((1, 2)))
-    if name == "nb101":  # the limit of nine edges is met, and reached
+    if name == "nb101" and np.isfinite(scale):  # the limit of nine edges is met, and reached
         assert max(map(np.max, seen)) == space.rules.max_edges
         assert min(map(np.min, seen)) < 4
 

@@ -186,7 +186,7 @@ def test_every_edge_arrives_at_its_child():
 
 def test_drawing_has_a_box_a_node_and_a_title_a_stage():
     graph = pytest.importorskip("nasgen.report.cell_graph")
-    (axes,) = graph.draw_cells(ARCHITECTURE, OPS).axes
+    (axes,) = graph.draw_stages(ARCHITECTURE, OPS).axes
     texts = [text.get_text() for text in axes.texts]
     assert "Stage 1:  1 cell,  16 channels,  stride 2" in texts
     assert texts.count("in") == texts.count("out") == 2
