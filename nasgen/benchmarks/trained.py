@@ -16,7 +16,7 @@ from nasgen.types import CellBatch
 
 
 class Trained(NamedTuple):
-    """A generator, and the cells of its pretraining: fitted ones (and their keys), held-out ones."""
+    """A generator, and the cells of its pretraining: fitted ones, their keys, held-out ones."""
 
     bundle: CellBundle
     fitted: CellBatch

@@ -29,7 +29,7 @@ WAYS = {
 def write_report(
     folder: Path, results: Mapping[str, Any], *, ops: Sequence[Op], figures: bool = True
 ) -> Path:
-    """Writes `folder/report.md` and (where matplotlib is installed) the pictures. ops: of `open`."""
+    """Writes `folder/report.md` and (where there is matplotlib) the pictures. ops: of `open`."""
     drawn = figures and _draw(folder, results, ops)
     parts = ["# Cells to order", "Medians over seeds.", "## No condition given", _shares(results)]
     if "open/condition/params/spearman" in results:

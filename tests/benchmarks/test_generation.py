@@ -17,6 +17,7 @@ from nasgen.pretrained.bundle import load_cells
 from nasgen.spaces import SPACES, graphs
 
 SMALL = ("num=(120,40)", "seeds=(0,1)", "requests=6", "candidates=3", "batch=64", "rounds=2")
+SMALL += ("densities=16", "density_conditions=2")
 OPEN = SPACES["open"]
 
 
@@ -60,14 +61,7 @@ def test_how_a_request_was_met():
 def test_the_figures_of_shipped_weights(tmp_path):
     """All demanded names, with the median over seeds; a second start does nothing anew."""
     folder = tmp_path / "run"
-    assert (
-        run.main(
-            command(
-                folder, *SMALL, "densities=16", "density_conditions=2", 'spaces=("open","nb201")'
-            )
-        )
-        == 0
-    )
+    assert run.main(command(folder, *SMALL, 'spaces=("open","nb201")')) == 0
     results = json.loads((folder / "results.json").read_text())
     for space in ("open", "nb201"):
         assert results[f"{space}/validity"] == 1.0
