@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
     config.name = "open"
 
     # Cells, and the network that they are measured in (see bench_skeletons).
-    config.num_cells = 100_000  # distinct ones; their costs are exact
+    config.num_cells = 200_000  # distinct ones; their costs are exact
     config.num_labelled = 8_000  # of them, scored by SNIP-SNR and NWOT
     config.num_again = 200  # held-out ones scored once more, for the ceiling of the regressor
     config.chunk = 1_000  # scored cells a stage

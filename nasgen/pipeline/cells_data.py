@@ -2,7 +2,7 @@
 
 Each function is a stage: it reads the files of earlier stages in `folder` and writes its own.
 
-    cells.npz       nodes, adjacency, costs
+    cells.npz       nodes, adjacency, costs, weights
     labels_000.npz  scores of a chunk of the labelled cells, ...
     again.npz       scores of held-out cells with other weights and images
 """
@@ -26,9 +26,11 @@ from nasgen.pipeline.labels import (
 )
 from nasgen.spaces import SPACES, Space, graphs
 from nasgen.training.progress import progress
-from nasgen.types import CellBatch
+from nasgen.types import MAX_OP_NODES, CellBatch
 
 HELD_OUT = 20  # one cell in so many
+_FRESH = 20_000  # draws that tell how much of the space is still unseen
+_LEAST_WEIGHT = 0.05  # of a size of cells that has been seen in full
 _MAX_ROUNDS = 100  # of drawing cells
 
 
@@ -68,12 +70,31 @@ def distinct_cells(space: Space, key: Key[Array, ""], num: int) -> tuple[CellBat
 def sample_cells(config: ConfigDict, folder: Path) -> dict[str, Any]:
     """Distinct cells with their exact costs in the skeleton."""
     space = SPACES[config.space]
-    key = children(jax.random.key(config.seed), "cells")["cells"]
-    drawn, share = distinct_cells(space, key, config.num_cells)
+    keys = children(jax.random.key(config.seed), "cells", "fresh")
+    drawn, share = distinct_cells(space, keys["cells"], config.num_cells)
+    unseen = unseen_by_size(drawn, space.sample(keys["fresh"], _FRESH))
     batch = in_order(space, drawn)
     costs = cost_conditions(graphs.unpack(batch), space, skeleton(config))
-    np.savez(folder / "cells.npz", nodes=batch.nodes, adjacency=batch.adjacency, costs=costs)
-    return {"num_cells": len(costs), "uniqueness_of_sampler": share}
+    weights = np.maximum(unseen, _LEAST_WEIGHT)[sizes(batch)]
+    arrays = {**batch._asdict(), "costs": costs, "weights": weights}
+    np.savez(folder / "cells.npz", **arrays)
+    figures = {"num_cells": len(costs), "uniqueness_of_sampler": share}
+    return {**figures, "unseen_by_size": unseen.tolist()}
+
+
+def sizes(batch: CellBatch) -> Int[np.ndarray, " batch"]:
+    """Op nodes of each cell."""
+    return (batch.nodes >= 0).sum(1)
+
+
+def unseen_by_size(batch: CellBatch, fresh: CellBatch) -> Float[np.ndarray, " size"]:
+    """How much of a space is left beyond the cells at hand: of fresh draws of each size (op nodes)
+    the share that `batch` lacks, an estimate of the mass unseen (Good 1953); 1 where none came."""
+    seen = set(graphs.canonical_keys(batch))
+    new = np.array([key not in seen for key in graphs.canonical_keys(fresh)])
+    drawn = np.bincount(sizes(fresh), minlength=MAX_OP_NODES + 1)
+    found = np.bincount(sizes(fresh)[new], minlength=MAX_OP_NODES + 1)
+    return np.where(drawn > 0, found / np.maximum(drawn, 1), 1.0)
 
 
 def chunks(config: ConfigDict) -> list[range]:
@@ -136,6 +157,14 @@ def load_cells(folder: Path) -> CellBatch:
     """The sampled cells."""
     with np.load(folder / "cells.npz") as file:
         return CellBatch(file["nodes"], file["adjacency"])
+
+
+def load_weights(folder: Path) -> Float[np.ndarray, " cells"]:
+    """How often the flow learns from each cell: as much of its size is still unseen. For there are
+    but few small cells, and a flow that gave them their share of a sampler's draws would mostly
+    repeat them."""
+    with np.load(folder / "cells.npz") as file:
+        return file["weights"]
 
 
 def load_dataset(config: ConfigDict, folder: Path) -> Dataset:

@@ -21,7 +21,7 @@ from nasgen.models import flow, flow_pairing, graph_vae, metric, mixture
 from nasgen.models.flow import FlowConfig
 from nasgen.models.graph_vae import VaeConfig
 from nasgen.models.mixture import Mixture
-from nasgen.pipeline.cells_data import held_out, load_cells, load_dataset
+from nasgen.pipeline.cells_data import held_out, load_cells, load_dataset, load_weights
 from nasgen.pipeline.chunks import encode_all
 from nasgen.pipeline.labels import CONDITIONS
 from nasgen.pipeline.pretrain_fit import fit_model, load_params
@@ -135,12 +135,13 @@ def train_flow(config: ConfigDict, folder: Path) -> dict[str, Any]:
     """The conditional flow on standardised latents; held-out log-likelihood in the figures."""
     sizes, settings, space = flow_config(config), config.flow, load_metric(folder)
     held = held_out(config, len(load_cells(folder).nodes))
-    rows = np.flatnonzero(~held)
+    rows, weights = np.flatnonzero(~held), load_weights(folder)[~held]
     names = "init", "train", "data", "noise", "eval"
     keys = children(jax.random.fold_in(jax.random.key(config.seed), 4), *names)
 
     def batch_fn(step: int) -> tuple[np.ndarray, ...]:
-        index = generator(jax.random.fold_in(keys["data"], step)).choice(rows, settings.batch_size)
+        rng = generator(jax.random.fold_in(keys["data"], step))
+        index = rng.choice(rows, settings.batch_size, p=weights / weights.sum())
         batch = space.latents[index], space.conditions[index]
         if not settings.pairing:
             return batch

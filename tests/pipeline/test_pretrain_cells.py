@@ -12,7 +12,9 @@ from experiments.configs import pretrain_cells as open_config
 from experiments.configs import pretrain_cells_nb101, pretrain_cells_nb201
 from nasgen import cells
 from nasgen.arrays import flatten
+from nasgen.models.mixture import Mixture
 from nasgen.pipeline import cell_generator, cells_data, labels, pretrain_cells
+from nasgen.pipeline.clusters import describe
 from nasgen.pipeline.config import UserError
 from nasgen.pipeline.workdir import close_workdir, open_workdir
 from nasgen.pretrained import bundle as pretrained
@@ -73,6 +75,44 @@ def test_results_and_card(space, finished):
     assert np.isfinite(results["flow/held_out_log_prob"]) and results["seconds_total"] > 0
     assert card["seed"] == 0 and card["config"]["num_cells"] == 600
     assert card["models"]["space"] == space and "rules" not in card["models"]["vae_config"]
+
+
+def test_clusters_have_words_and_a_cell(space, finished):
+    """Each cell is in one, and the shown cell is of its own cluster; the page tells of all."""
+    found = cells.clusters(str(finished))
+    assert sum(one.share for one in found) == pytest.approx(1)
+    page = (finished / "report.md").read_text()
+    for one in found:
+        assert one.words in page and one.params > 0 and 0 <= one.depth <= one.ops <= 6
+        assert SPACES[space].is_valid(graphs.pack([one.cell])).all()
+    for name in ("mixture", "space", "clusters"):
+        assert (finished / "figures" / f"{name}.png").stat().st_size > 5_000
+
+
+def test_words_by_hand():
+    """Two clusters of `open`: small chains of pooling, and large cells of mbconv_6 side by side."""
+    pool, wide = [op.kind for op in OPEN.ops].index("avg_pool"), len(OPEN.ops) - 7
+    assert OPEN.ops[wide].kind == "mbconv_6"
+    chain = Cell((pool, pool), ((0, 1), (1, 2), (2, 3)))
+    broad = Cell((wide, wide, wide), ((0, 1), (0, 2), (0, 3), (1, 4), (2, 4), (3, 4)))
+    batch = graphs.pack([chain] * 6 + [broad] * 6)
+    clusters = np.repeat([1, 0], 6)
+    costs = np.repeat([[100.0, 1e4], [9_000.0, 1e6]], 6, 0) + np.arange(12)[:, None]
+    means = np.array([[1.0], [-1.0]])
+    conditions = np.where(clusters == 0, 1.0, -1.0)[:, None]
+    mixture = Mixture(np.array([0.5, 0.5]), means, np.ones((2, 1, 1)))
+    large, small = describe(OPEN, batch, conditions, costs, clusters, mixture)
+    assert (large.number, large.share, large.ops, large.depth) == (0, 0.5, 3.0, 1.0)
+    assert large.typical == ("mbconv_6",) and small.typical == ("avg_pool",)
+    assert small.words == "small: 2 ops, 2 deep; much avg_pool"
+    assert large.cell == broad and small.cell == chain
+
+
+def test_a_second_score_draws_other_weights_and_images(finished):
+    """Or the ceiling of the regressor would be one."""
+    results = json.loads((finished / "results.json").read_text())
+    ceilings = [value for name, value in results.items() if "/r2_ceiling/" in name]
+    assert len(ceilings) == 2 and max(ceilings) < 1
 
 
 def test_a_finished_run_is_skipped_and_a_damaged_chunk_redone(space, finished, tmp_path, capsys):
@@ -192,6 +232,14 @@ def test_conditions_of_cells():
     again = labels.score_conditions(jax.random.key(1), some[1:2], OPEN, skeleton)
     np.testing.assert_array_equal(scores[1:2], again)
     assert np.isfinite(scores).all()
+
+
+def test_what_is_unseen_of_each_size():
+    """Of `open` all cells of one op are soon seen, hardly any of four."""
+    batch, _ = cells_data.distinct_cells(OPEN, jax.random.key(0), 3_000)
+    unseen = cells_data.unseen_by_size(batch, OPEN.sample(jax.random.key(1), 3_000))
+    assert unseen[0] == 1 and unseen[1] < 0.2 < unseen[2] < 0.9 < unseen[4]
+    assert (cells_data.unseen_by_size(batch, batch)[1:] == 0).all()
 
 
 def test_distinct_cells_are_distinct_and_a_small_space_runs_out():
