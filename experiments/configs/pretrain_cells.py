@@ -53,6 +53,7 @@ def get_config() -> ConfigDict:
     # The conditional flow on latents.
     config.flow = training(steps=10_000, batch_size=512, learning_rate=2e-3)
     config.flow.drop_probability = 0.2  # of each condition, and of all, in training
+    config.flow.spread = 0.25  # of the noise around a cell's latent, so that cells are no points
     config.flow.pairing = False  # noise paired with data by optimal transport within a batch,
     config.flow.pairing_weight = 1.0  # paying so much for noise of another condition
     config.flow.model = ConfigDict(dict(width=256, depth=4, context_width=128))

@@ -96,8 +96,9 @@ def predicted_conditions(bundle: CellBundle, batch: CellBatch) -> Conditions:
 def misses(
     bundle: CellBundle, batch: CellBatch, wanted: Conditions, mask: Bool[np.ndarray, "..."]
 ) -> Float[np.ndarray, " batch"]:
-    """How far each cell lies from what was asked for: the Euclidean distance of `conditions_of`."""
-    errors = np.where(mask, conditions_of(bundle, batch) - wanted, 0)
+    """How far each cell lies from what was asked for: the Euclidean distance of `conditions_of` in
+    units of the tolerances, so that counts weigh more than scores, which no one knows exactly."""
+    errors = np.where(mask, conditions_of(bundle, batch) - wanted, 0) / bundle.tolerances[None]
     return np.sqrt(np.square(errors).sum(1))
 
 

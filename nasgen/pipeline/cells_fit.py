@@ -3,7 +3,8 @@
 Each function is a stage: it reads the files of earlier stages in `folder` and writes its own.
 
     vae.npz     params
-    metric.npz  latents and conditions of all cells (standardised), clusters, scalings, mixture
+    metric.npz  latents and conditions of all cells (standardised), clusters, scalings, mixture,
+                tolerances
     flow.npz    params
 """
 
@@ -21,15 +22,22 @@ from nasgen.models import flow, flow_pairing, graph_vae, metric, mixture
 from nasgen.models.flow import FlowConfig
 from nasgen.models.graph_vae import VaeConfig
 from nasgen.models.mixture import Mixture
-from nasgen.pipeline.cells_data import held_out, load_cells, load_dataset, load_weights
+from nasgen.pipeline.cells_data import (
+    Dataset,
+    held_out,
+    load_cells,
+    load_dataset,
+    load_weights,
+)
 from nasgen.pipeline.chunks import encode_all
-from nasgen.pipeline.labels import CONDITIONS
+from nasgen.pipeline.labels import CONDITIONS, NUM_COSTS
 from nasgen.pipeline.pretrain_fit import fit_model, load_params
 from nasgen.pretrained.bundle import Scaling, scaling_of
 from nasgen.spaces import SPACES
 from nasgen.training.state import averaged
 
 LABELLED_SHARE = 4  # one cell of a batch in so many has scores
+COUNT_TOLERANCE = 0.02  # of log params and log MACs
 
 
 class Metric(NamedTuple):
@@ -41,6 +49,7 @@ class Metric(NamedTuple):
     condition_scaling: Scaling
     latent_scaling: Scaling
     mixture: Mixture
+    tolerances: Float[np.ndarray, " condition"]
 
 
 def vae_config(config: ConfigDict) -> VaeConfig:
@@ -115,8 +124,21 @@ def build_metric_space(config: ConfigDict, folder: Path) -> dict[str, Any]:
         clusters=mixture.assign(chosen, conditions),
         **flatten({"conditions": scaling, "latents": latent_scaling}, "scaling"),
         **flatten(chosen, "mixture"),
+        tolerances=tolerances(scaling, data, folder),
     )
     return {"num_clusters": len(chosen.weights), "mixture_curve": [p._asdict() for p in curve]}
+
+
+def tolerances(scaling: Scaling, data: Dataset, folder: Path) -> Float[np.ndarray, " condition"]:
+    """Of each standardised condition the error that says nothing: for scores the standard deviation
+    over draws of weights and images, for counts `COUNT_TOLERANCE`."""
+    with np.load(folder / "again.npz") as again:
+        both = data.conditions[again["rows"], NUM_COSTS:], again["scores"]
+    change = both[0] - both[1]
+    change[~np.isfinite(change)] = np.nan
+    noise = np.sqrt(np.nanmean(change**2, 0) / 2)
+    known = np.concatenate([np.full(NUM_COSTS, COUNT_TOLERANCE), noise])
+    return (known / scaling.std).astype(np.float32)
 
 
 def load_metric(folder: Path) -> Metric:
@@ -128,7 +150,7 @@ def load_metric(folder: Path) -> Metric:
         ]
         fields = Mixture(*(file[f"mixture/{field}"] for field in Mixture._fields))
         parts = (file[name] for name in ("latents", "conditions", "clusters"))
-        return Metric(*parts, *scalings, fields)
+        return Metric(*parts, *scalings, fields, file["tolerances"])
 
 
 def train_flow(config: ConfigDict, folder: Path) -> dict[str, Any]:
@@ -142,10 +164,12 @@ def train_flow(config: ConfigDict, folder: Path) -> dict[str, Any]:
     def batch_fn(step: int) -> tuple[np.ndarray, ...]:
         rng = generator(jax.random.fold_in(keys["data"], step))
         index = rng.choice(rows, settings.batch_size, p=weights / weights.sum())
-        batch = space.latents[index], space.conditions[index]
+        rng = generator(jax.random.fold_in(keys["noise"], step))
+        latents = space.latents[index]
+        latents = latents + settings.spread * rng.standard_normal(latents.shape, np.float32)
+        batch = latents, space.conditions[index]
         if not settings.pairing:
             return batch
-        rng = generator(jax.random.fold_in(keys["noise"], step))
         return *batch, flow_pairing.paired_noise(rng, *batch, weight=settings.pairing_weight)
 
     def loss_fn(params, model_state, one, key):

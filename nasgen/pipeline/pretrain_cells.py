@@ -68,6 +68,7 @@ RULES = {
     "vae.loss.told_probability": number(0, 1),
     "vae.loss.blur": number(0),
     "flow.drop_probability": number(0, 1),
+    "flow.spread": number(0),
     "flow.pairing": boolean(),
     "flow.pairing_weight": number(0),
     **{f"{part}.{k}": rule for part in ("vae", "flow") for k, rule in TRAINING.items()},
@@ -201,4 +202,5 @@ def assemble(config: ConfigDict, folder: Path) -> CellBundle:
         conditions=space.condition_scaling,
         latents=space.latent_scaling,
         mixture=space.mixture,
+        tolerances=space.tolerances,
     )

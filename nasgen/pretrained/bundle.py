@@ -56,6 +56,7 @@ class CellBundle(NamedTuple):
     names: of the entries of a condition. skeleton: fields of `labels.Skeleton`, the network that
     conditions are measured in. conditions: their scaling. latents: scaling of the VAE's latents;
     the flow works on standardised ones. mixture: clusters of standardised conditions.
+    tolerances: of each of them the error that says nothing, see `cells_fit.tolerances`.
     """
 
     space: str
@@ -68,6 +69,7 @@ class CellBundle(NamedTuple):
     conditions: Scaling
     latents: Scaling
     mixture: Mixture
+    tolerances: Float[np.ndarray, " condition"]
 
 
 class Bundle(NamedTuple):
@@ -100,6 +102,7 @@ def _save(stem: Path, parts: Mapping[str, Any], card: dict[str, Any], about: dic
         if part in about or part.endswith("_config"):
             continue
         dtype = np.float16 if part in _MODELS else np.float32
+        tree = {"values": tree} if isinstance(tree, np.ndarray) else tree
         for key, array in flatten(tree, part).items():
             arrays[key] = np.ascontiguousarray(array, dtype=dtype)
     weights = save(arrays)
@@ -133,6 +136,7 @@ def load_cells(name: str) -> CellBundle:
             conditions=_record(Scaling, arrays, "conditions"),
             latents=_record(Scaling, arrays, "latents"),
             mixture=_record(Mixture, arrays, "mixture"),
+            tolerances=arrays["tolerances/values"],
         )
 
     return _load(name, "cells", assemble)
