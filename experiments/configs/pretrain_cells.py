@@ -39,21 +39,22 @@ def get_config() -> ConfigDict:
     config.num_mixture_cells = 20_000  # that the mixture is fitted on
 
     # The graph VAE and its losses.
-    config.vae = training(steps=3_500, batch_size=256, learning_rate=2e-3)
+    config.vae = training(steps=6_000, batch_size=256, learning_rate=2e-3)
     config.vae.model = ConfigDict(
-        dict(latent_dim=64, width=64, depth=4, readout_width=256, decoder_width=512, step_width=128)
+        dict(latent_dim=64, width=64, depth=4, readout_width=256, decoder_width=512)
     )
+    config.vae.model.update(step_width=192, step_depth=2)  # of the decoder's steps
     config.vae.loss = ConfigDict()
     config.vae.loss.kl_weight = 0.01
-    config.vae.loss.triplet_weight = 1.0
+    config.vae.loss.triplet_weight = 3.0
     config.vae.loss.condition_weight = 10.0
     config.vae.loss.told_probability = 0.75  # how often the decoder is told what is asked for
-    config.vae.loss.blur = 0.8  # noise on latents, in their standard deviations, that it must bear
+    config.vae.loss.blur = 1.5  # noise on latents, in their standard deviations, that it must bear
 
     # The conditional flow on latents.
-    config.flow = training(steps=10_000, batch_size=512, learning_rate=2e-3)
+    config.flow = training(steps=12_000, batch_size=512, learning_rate=2e-3)
     config.flow.drop_probability = 0.2  # of each condition, and of all, in training
-    config.flow.spread = 0.25  # of the noise around a cell's latent, so that cells are no points
+    config.flow.spread = 0.35  # of the noise around a cell's latent, so that cells are no points
     config.flow.pairing = False  # noise paired with data by optimal transport within a batch,
     config.flow.pairing_weight = 1.0  # paying so much for noise of another condition
     config.flow.model = ConfigDict(dict(width=256, depth=4, context_width=128))

@@ -33,7 +33,7 @@ _PARENTS, _CHILDREN = np.triu_indices(_LAST, 1)  # edges that do not end in the 
 class DecoderConfig(NamedTuple):
     """Rules and sizes. condition_dim: 0 where the decoder is told nothing. width: of the trunk.
 
-    step_width: of a step's context and hidden layer.
+    step_width: of a step's context. step_depth: residual layers of a step.
     """
 
     rules: CellRules
@@ -41,6 +41,7 @@ class DecoderConfig(NamedTuple):
     condition_dim: int
     width: int
     step_width: int
+    step_depth: int
 
 
 class Decoder(nn.Module):
@@ -56,7 +57,10 @@ class Decoder(nn.Module):
         self.trunk_out = nn.Dense(_LAST * step_width)
         self.prefix = nn.Dense(step_width)
         self.step_norm = nn.LayerNorm()
-        self.step_hidden = nn.Dense(step_width)
+        self.step_layers = [
+            (nn.LayerNorm(), nn.Dense(2 * step_width), nn.Dense(step_width))
+            for _ in range(self.config.step_depth)
+        ]
         self.op_head = nn.Dense(self.config.rules.num_ops + 1)
         self.op_embed = nn.Embed(self.config.rules.num_ops + 1, step_width)
         self.parent_hidden = nn.Dense(step_width)
@@ -86,7 +90,9 @@ class Decoder(nn.Module):
         edges = adjacency[_PARENTS, _CHILDREN] & (step > _CHILDREN)
         prefix = jnp.concatenate([written.reshape(-1), edges.astype(jnp.float32)])
         hidden = nn.silu(self.step_norm(context + self.prefix(prefix)))
-        return hidden + nn.silu(self.step_hidden(hidden))
+        for norm, up, down in self.step_layers:
+            hidden = hidden + down(nn.silu(up(norm(hidden))))
+        return hidden
 
     def op_logits(self, hidden):
         return self.op_head(hidden)

@@ -54,6 +54,7 @@ class VaeConfig(NamedTuple):
     readout_width: int = 256
     decoder_width: int = 512
     step_width: int = 128
+    step_depth: int = 1
     decoder_condition: bool = True
 
 
@@ -61,7 +62,12 @@ def decoder_config(config: VaeConfig) -> DecoderConfig:
     """The decoder's part of the sizes."""
     condition_dim = config.condition_dim if config.decoder_condition else 0
     return DecoderConfig(
-        config.rules, config.latent_dim, condition_dim, config.decoder_width, config.step_width
+        config.rules,
+        config.latent_dim,
+        condition_dim,
+        config.decoder_width,
+        config.step_width,
+        config.step_depth,
     )
 
 

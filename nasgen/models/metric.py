@@ -28,12 +28,12 @@ def vae_loss(
     config: VaeConfig,
     kl_weight: float = 0.01,
     free_nats: float = 0.0,
-    triplet_weight: float = 1.0,
+    triplet_weight: float = 3.0,
     condition_weight: float = 10.0,
     radius: float = 1.0,
     margin: float = 0.1,
     told_probability: float = 0.75,
-    blur: float = 0.8,
+    blur: float = 1.5,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Loss of one batch, a mean over its cells in nats, and its parts.
 

@@ -41,7 +41,8 @@ TRAINING = {
     "learning_rate": number(0, above=True),
     "weight_decay": number(0),
 }
-_VAE_SIZES = ("latent_dim", "width", "depth", "readout_width", "decoder_width", "step_width")
+_VAE_SIZES = ("latent_dim", "width", "depth", "readout_width")
+_DECODER_SIZES = ("decoder_width", "step_width", "step_depth")
 RULES = {
     **COMMON,
     "space": one_of(("open", "nb201", "nb101")),
@@ -60,7 +61,7 @@ RULES = {
     "skeleton.size": whole(2, 256),
     "skeleton.batch": whole(2, 1024),
     "skeleton.num_classes": whole(2, 10_000),
-    **{f"vae.model.{size}": whole(1, 8192) for size in _VAE_SIZES},
+    **{f"vae.model.{size}": whole(1, 8192) for size in _VAE_SIZES + _DECODER_SIZES},
     **{f"flow.model.{size}": whole(1, 8192) for size in ("width", "depth", "context_width")},
     "vae.loss.kl_weight": number(0),
     "vae.loss.triplet_weight": number(0),
