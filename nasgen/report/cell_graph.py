@@ -100,25 +100,31 @@ def draw_stages(architecture: Architecture, ops: Sequence[Op]) -> Figure:
     return draw_cells(architecture.cells, titles, ops)
 
 
-def draw_cells(cells: Sequence[Cell], titles: Sequence[str], ops: Sequence[Op]) -> Figure:
-    """A panel a cell, as many in a row as fit."""
+def draw_cells(
+    cells: Sequence[Cell],
+    titles: Sequence[str],
+    ops: Sequence[Op],
+    *,
+    total_width: float = style.WIDTH,
+) -> Figure:
+    """A panel a cell, as many in a row as fit the width (inches)."""
     layouts = [layout(cell) for cell in cells]
     widths = [
         max(part.columns[-1][1], 0.062 * len(t)) for part, t in zip(layouts, titles, strict=True)
     ]
     rows: list[list[int]] = []
-    right = style.WIDTH
+    right = total_width
     for index, width in enumerate(widths):
-        if right + BETWEEN + width > style.WIDTH - 2 * MARGIN:
+        if right + BETWEEN + width > total_width - 2 * MARGIN:
             rows.append([])
             right = -BETWEEN
         rows[-1].append(index)
         right += BETWEEN + width
     heights = [TITLE + max(layouts[i].high - layouts[i].low for i in row) for row in rows]
     total = sum(heights) + BETWEEN * 0.8 * (len(rows) - 1) + 2 * MARGIN
-    figure = Figure(figsize=(style.WIDTH, total), dpi=style.DPI, facecolor="white")
+    figure = Figure(figsize=(total_width, total), dpi=style.DPI, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, style.WIDTH), ylim=(0, total))
+    axes.set(xlim=(0, total_width), ylim=(0, total))
     axes.axis("off")
     top = total - MARGIN
     for row, height in zip(rows, heights, strict=True):

@@ -16,6 +16,8 @@ from nasgen.report.markdown import FIGURES, REPORT
 from nasgen.types import Cell, Op
 
 _POINTS = 4_000  # cells on the map at most
+_WIDE = 16.0  # inches, of the picture with a cell of each cluster
+_TITLES = {"log_macs": "log MACs", "log_snip_snr": "log SNIP-SNR", "nwot": "NWOT"}
 
 
 def write_report(
@@ -58,8 +60,12 @@ def write_report(
 
 def _figures(results: Mapping[str, Any], space: str) -> list[tuple[str, str]]:
     own = {k.removeprefix(f"{space}/"): v for k, v in results.items() if k.startswith(f"{space}/")}
-    rows = [(name.replace("_", " "), f"{value:,.4g}") for name, value in own.items()]
+    rows = [("/".join(map(_title, k.split("/"))), f"{v:,.4g}") for k, v in own.items()]
     return [*rows, ("seconds in all", f"{results['seconds_total']:,.0f}")]
+
+
+def _title(name: str) -> str:
+    return _TITLES.get(name, name.replace("_", " "))
 
 
 def _count(value: float) -> str:
@@ -78,7 +84,7 @@ def _draw(folder: Path, curve, clusters, latents, conditions, ops, names) -> boo
     made = {
         "mixture": mixture_curve(curve),
         "space": space_map(latents[:_POINTS], conditions[:_POINTS], names),
-        "clusters": cell_graph.draw_cells(cells, titles, ops),
+        "clusters": cell_graph.draw_cells(cells, titles, ops, total_width=_WIDE),
     }
     (folder / FIGURES).mkdir(exist_ok=True)
     for name, figure in made.items():
@@ -119,7 +125,7 @@ def space_map(
         low, high = np.quantile(values, (0.02, 0.98))
         look = dict(s=2, linewidths=0, cmap="viridis", vmin=low, vmax=high, rasterized=True)
         points = axes.scatter(*places.T, c=values, **look)
-        style.finish(axes, title=name.replace("_", " "), x="", y="")
+        style.finish(axes, title=_title(name), x="", y="")
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
         bar = figure.colorbar(points, ax=axes, orientation="horizontal", fraction=0.06, pad=0.03)
