@@ -30,7 +30,8 @@ _MOST_OPS = 3
 class Cluster(NamedTuple):
     """share: of all cells. params, macs: medians, in the network that cells are measured in. ops,
     depth: mean op nodes, and mean ops on the longest path. typical: ops that are more frequent than
-    in the whole space, most notable first. cell: the one nearest to the cluster's mean."""
+    in the whole space, most notable first. cell: of those with as
+    many ops, as deep, the one nearest to the cluster's mean."""
 
     number: int
     share: float
@@ -82,14 +83,16 @@ def describe(
     found = []
     for number in np.unique(clusters).tolist():
         rows = np.flatnonzero(clusters == number)
-        middle = np.asarray(mixture.means)[number][None]
-        nearest = rows[np.square(conditions[rows] - middle).sum(1).argmin()]
         params, macs = np.median(costs[rows], 0).tolist()
         kinds = _typical(space, counts[rows].sum(0), counts.sum(0))
         size = _SIZES[int(np.searchsorted(borders, params))]
         means = float(num_ops[rows].mean()), float(depth[rows].mean())
         words = _words(size, *means, kinds, fixed=space.rules.wiring is not None)
-        (cell,) = graphs.unpack(graphs.take(batch, np.array([nearest])))
+        alike = (num_ops[rows] == round(means[0])) & (depth[rows] == round(means[1]))
+        shown = rows[alike] if alike.any() else rows
+        middle = np.asarray(mixture.means)[number][None]
+        nearest = shown[np.square(conditions[shown] - middle).sum(1).argmin()]
+        (cell,) = graphs.unpack(graphs.take(batch, nearest[None]))
         share = len(rows) / len(clusters)
         found.append(Cluster(number, share, params, macs, *means, tuple(kinds), words, cell))
     return found

@@ -50,7 +50,7 @@ def write_report(
         "## The clusters",
         table(("Cluster", "Cells", "Params", "MACs", "In words"), rows),
         "Params and MACs are medians, in the network that cells are measured in. Of each cluster "
-        "the cell nearest to its mean:",
+        "a cell near its mean:",
         f"![A cell of each cluster.]({FIGURES}/clusters.png)" if drawn else "",
     ]
     path = folder / REPORT
