@@ -2,7 +2,8 @@
 
 A condition is a dict of some of `params`, `macs`, `snip_snr` and `nwot`, each a number or one for
 each cell, as the cell has them in its space's measuring network (`condition`); or `cluster`, the
-number of a component of the mixture, alone.
+number of a component of the mixture, alone. A generator that was pretrained with measurements of
+yours (`save_measurements`) takes those, too.
 """
 
 import json
@@ -17,9 +18,20 @@ from nasgen import pretrained
 from nasgen.models import mixture
 from nasgen.pipeline import cell_generator, labels
 from nasgen.pipeline.clusters import Cluster, cluster_of
+from nasgen.pipeline.measurements import save_measurements
 from nasgen.pretrained.bundle import CellBundle, load_cells
 from nasgen.spaces import SPACES, graphs
 from nasgen.types import Cell
+
+__all__ = [
+    "clusters",
+    "condition",
+    "generate",
+    "load",
+    "log_prob",
+    "neighbours",
+    "save_measurements",
+]
 
 Condition = Mapping[str, float | Sequence[float]]
 
@@ -93,7 +105,7 @@ def condition(
         labels.cost_conditions(cells, own, skeleton),
         labels.score_conditions(key, cells, own, skeleton),
     ]
-    columns = zip(bundle.names, np.concatenate(values, 1).T, strict=True)
+    columns = zip(labels.CONDITIONS, np.concatenate(values, 1).T, strict=True)
     return {
         name.removeprefix("log_"): np.exp(column) if name.startswith("log_") else column
         for name, column in columns

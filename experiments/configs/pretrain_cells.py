@@ -8,6 +8,7 @@ and `pretrain_cells_nb101` do the same for the spaces of these benchmarks.
 """
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 
 def get_config() -> ConfigDict:
@@ -21,6 +22,7 @@ def get_config() -> ConfigDict:
     config.name = "open"
 
     # Cells, and the network that they are measured in (see bench_skeletons).
+    config.measured = placeholder(str)  # a file by `nasgen.cells.save_measurements`: own conditions
     config.num_cells = 200_000  # distinct ones; their costs are exact
     config.num_labelled = 8_000  # of them, scored by SNIP-SNR and NWOT
     config.num_again = 200  # held-out ones scored once more, for the ceiling of the regressor

@@ -10,6 +10,8 @@ from nasgen import pretrained
 from nasgen.keys import children
 from nasgen.pipeline import cell_generator
 from nasgen.pipeline.cells_data import distinct_cells, held_out
+from nasgen.pipeline.config import UserError
+from nasgen.pipeline.labels import CONDITIONS
 from nasgen.pretrained.bundle import CellBundle, load_cells
 from nasgen.spaces import SPACES, graphs
 from nasgen.types import CellBatch
@@ -25,8 +27,14 @@ class Trained(NamedTuple):
 
 
 def load_trained(name: str) -> Trained:
-    """The generator of this name with its cells, which its card says how to draw again."""
+    """The generator of this name with its cells, which its card says how to draw again. Raises
+    UserError for one that learnt a user's measurements: nobody can measure them here."""
     bundle = load_cells(name)
+    if bundle.names != CONDITIONS:
+        raise UserError(
+            f"`config.weights` must name generators with the conditions {', '.join(CONDITIONS)}; "
+            f"{name} has {', '.join(bundle.names)}."
+        )
     card = json.loads(pretrained.find(name, "cells")[1].read_text())
     about, space = ConfigDict(card["config"]), SPACES[bundle.space]
     key = children(jax.random.key(about.seed), "cells")["cells"]

@@ -2,7 +2,7 @@
 
 Each function is a stage: it reads the files of earlier stages in `folder` and writes its own.
 
-    cells.npz       nodes, adjacency, costs, weights
+    cells.npz       nodes, adjacency, costs, weights; names and values that the user measured
     labels_000.npz  scores of a chunk of the labelled cells, ...
     again.npz       scores of held-out cells with other weights and images
 """
@@ -24,6 +24,7 @@ from nasgen.pipeline.labels import (
     cost_conditions,
     score_conditions,
 )
+from nasgen.pipeline.measurements import load_measurements
 from nasgen.spaces import SPACES, Space, graphs
 from nasgen.training.progress import progress
 from nasgen.types import MAX_OP_NODES, CellBatch
@@ -36,11 +37,14 @@ _MAX_ROUNDS = 100  # of drawing cells
 
 class Dataset(NamedTuple):
     """cells: distinct, in the decoder's order. conditions: NaN where not known. labelled: the rows
-    that have scores. held: the rows that no model is fitted on, labelled ones among them."""
+    of which more than costs is known; scored: those that have scores. held: the rows that no model
+    is fitted on, labelled ones among them."""
 
     cells: CellBatch
     conditions: Float[np.ndarray, "cells condition"]
+    names: tuple[str, ...]
     labelled: Int[np.ndarray, " labelled"]
+    scored: Int[np.ndarray, " scored"]
     held: Bool[np.ndarray, " cells"]
 
 
@@ -49,10 +53,14 @@ def skeleton(config: ConfigDict) -> Skeleton:
     return Skeleton(**config.skeleton.to_dict())
 
 
-def distinct_cells(space: Space, key: Key[Array, ""], num: int) -> tuple[CellBatch, float]:
-    """`num` cells, no two alike, as the space's sampler draws them, and the share of distinct ones
-    among its first `num`. Raises ValueError where the sampler hardly yields new ones any more."""
-    found, seen, share = [], set(), 1.0
+def distinct_cells(
+    space: Space, key: Key[Array, ""], num: int, *, first: CellBatch | None = None
+) -> tuple[CellBatch, float]:
+    """`num` cells, no two alike, as the space's sampler draws them (after the distinct `first`),
+    and the share of distinct ones among its first `num`. Raises ValueError where the sampler hardly
+    yields new ones any more."""
+    found = [] if first is None else [first]
+    seen, share = {key for batch in found for key in graphs.canonical_keys(batch)}, 1.0
     for number in range(_MAX_ROUNDS):
         drawn = space.sample(jax.random.fold_in(key, number), num)
         keys = graphs.canonical_keys(drawn)
@@ -71,13 +79,18 @@ def sample_cells(config: ConfigDict, folder: Path) -> dict[str, Any]:
     """Distinct cells with their exact costs in the skeleton."""
     space = SPACES[config.space]
     keys = children(jax.random.key(config.seed), "cells", "fresh")
-    drawn, share = distinct_cells(space, keys["cells"], config.num_cells)
+    names, first, own = (), None, np.zeros((0, 0))
+    if config.measured is not None:
+        first, names, own = load_measurements(config.measured, space)
+    drawn, share = distinct_cells(space, keys["cells"], config.num_cells, first=first)
+    unknown = np.full((config.num_cells - len(own), len(names)), np.nan)
     unseen = unseen_by_size(drawn, space.sample(keys["fresh"], _FRESH))
     batch = in_order(space, drawn)
     costs = cost_conditions(graphs.unpack(batch), space, skeleton(config))
     weights = np.maximum(unseen, _LEAST_WEIGHT)[sizes(batch)]
-    arrays = {**batch._asdict(), "costs": costs, "weights": weights}
-    np.savez(folder / "cells.npz", **arrays)
+    values = np.concatenate([own.reshape(-1, len(names)), unknown])
+    arrays = {**batch._asdict(), "costs": costs, "weights": weights, "values": values}
+    np.savez(folder / "cells.npz", **arrays, names=np.array(names, str))
     figures = {"num_cells": len(costs), "uniqueness_of_sampler": share}
     return {**figures, "unseen_by_size": unseen.tolist()}
 
@@ -120,7 +133,7 @@ def score_again(config: ConfigDict, folder: Path) -> dict[str, Any]:
     """Held-out labelled cells once more, with other weights and images: what a score says of a cell
     and not of its draw."""
     data = load_dataset(config, folder)
-    rows = data.labelled[data.held[data.labelled]][: config.num_again]
+    rows = data.scored[data.held[data.scored]][: config.num_again]
     scores = _score(config, folder, rows, "again", "again")
     np.savez(folder / "again.npz", rows=rows, scores=scores)
     return {"num_scored": len(rows)}
@@ -159,6 +172,12 @@ def load_cells(folder: Path) -> CellBatch:
         return CellBatch(file["nodes"], file["adjacency"])
 
 
+def names_of(folder: Path) -> tuple[str, ...]:
+    """The conditions, those that the user measured last."""
+    with np.load(folder / "cells.npz") as file:
+        return (*CONDITIONS, *file["names"].tolist())
+
+
 def load_weights(folder: Path) -> Float[np.ndarray, " cells"]:
     """How often the flow learns from each cell: as much of its size is still unseen. For there are
     but few small cells, and a flow that gave them their share of a sampler's draws would mostly
@@ -170,13 +189,17 @@ def load_weights(folder: Path) -> Float[np.ndarray, " cells"]:
 def load_dataset(config: ConfigDict, folder: Path) -> Dataset:
     """Cells and what is known of them."""
     batch = load_cells(folder)
-    conditions = np.full((len(batch.nodes), len(CONDITIONS)), np.nan)
     with np.load(folder / "cells.npz") as file:
-        conditions[:, :NUM_COSTS] = file["costs"]
+        nothing = np.full((len(batch.nodes), len(CONDITIONS) - NUM_COSTS), np.nan)
+        conditions = np.concatenate([file["costs"], nothing, file["values"]], 1)
     rows, scores = labelled_rows(config, len(batch.nodes)), []
     for index in range(len(chunks(config))):
         with np.load(folder / label_file(index)) as file:
             scores.append(file["scores"])
     scores = np.concatenate(scores)
-    conditions[rows, NUM_COSTS:] = np.where(np.isfinite(scores), scores, np.nan)
-    return Dataset(batch, conditions, rows, held_out(config, len(batch.nodes)))
+    scored = slice(NUM_COSTS, len(CONDITIONS))
+    conditions[rows, scored] = np.where(np.isfinite(scores), scores, np.nan)
+    measured = np.isfinite(conditions[:, len(CONDITIONS) :]).any(1)
+    labelled = np.union1d(rows, np.flatnonzero(measured)) if measured.any() else rows
+    held = held_out(config, len(batch.nodes))
+    return Dataset(batch, conditions, names_of(folder), labelled, rows, held)

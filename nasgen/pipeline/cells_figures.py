@@ -25,7 +25,11 @@ _PAIRS = 2_000  # cells at most whose distances are compared
 def measure(config: ConfigDict, folder: Path) -> dict[str, Any]:
     """A stage: `exact_reconstruction`, `r2/NAME` of the regressor with `r2_ceiling/NAME`, what the
     latent's distances say of the condition's."""
-    data, space, sizes = load_dataset(config, folder), load_metric(folder), vae_config(config)
+    data, space, sizes = (
+        load_dataset(config, folder),
+        load_metric(folder),
+        vae_config(config, folder),
+    )
     params, held = load_vae(config, folder), np.flatnonzero(data.held)
     means = space.latent_scaling.undo(space.latents[held]).astype(np.float32)
     decoded = graphs.canonical_keys(decode_all(params, sizes, means))
@@ -34,9 +38,10 @@ def measure(config: ConfigDict, folder: Path) -> dict[str, Any]:
     figures: dict[str, Any] = {"exact_reconstruction": float(np.mean(same))}
     predicted = np.asarray(graph_vae.predict_conditions(params, means, config=sizes))
     exact = space.condition_scaling.apply(data.conditions)
-    for column, name in enumerate(CONDITIONS):
+    for column, name in enumerate(data.names):
         known = np.isfinite(exact[held, column])
-        figures[f"r2/{name}"] = r2(predicted[known, column], exact[held[known], column])
+        if known.sum() > 1:
+            figures[f"r2/{name}"] = r2(predicted[known, column], exact[held[known], column])
     with np.load(folder / "again.npz") as again:
         for column, name in enumerate(CONDITIONS[NUM_COSTS:]):
             first, second = data.conditions[again["rows"], NUM_COSTS + column], again["scores"]
@@ -44,6 +49,7 @@ def measure(config: ConfigDict, folder: Path) -> dict[str, Any]:
             pair = pair[:, np.isfinite(pair).all(0)]
             figures[f"r2_ceiling/{name}"] = float(np.corrcoef(pair)[0, 1] ** 2)
     key = children(jax.random.fold_in(jax.random.key(config.seed), 7), "pairs")["pairs"]
+    exact = exact[:, : len(CONDITIONS)]
     whole = data.held & np.isfinite(exact).all(1)
     return figures | distances(generator(key), space.latents[whole], exact[whole])
 

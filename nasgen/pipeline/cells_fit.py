@@ -28,6 +28,7 @@ from nasgen.pipeline.cells_data import (
     load_cells,
     load_dataset,
     load_weights,
+    names_of,
 )
 from nasgen.pipeline.chunks import encode_all
 from nasgen.pipeline.labels import CONDITIONS, NUM_COSTS
@@ -38,6 +39,7 @@ from nasgen.training.state import averaged
 
 LABELLED_SHARE = 4  # one cell of a batch in so many has scores
 COUNT_TOLERANCE = 0.02  # of log params and log MACs
+MEASURED_TOLERANCE = 0.2  # standard deviations: the regressor, which judges them, knows no better
 
 
 class Metric(NamedTuple):
@@ -52,21 +54,21 @@ class Metric(NamedTuple):
     tolerances: Float[np.ndarray, " condition"]
 
 
-def vae_config(config: ConfigDict) -> VaeConfig:
+def vae_config(config: ConfigDict, folder: Path) -> VaeConfig:
     """Sizes of the VAE."""
     sizes = config.vae.model.to_dict()
-    return VaeConfig(SPACES[config.space].rules, condition_dim=len(CONDITIONS), **sizes)
+    return VaeConfig(SPACES[config.space].rules, condition_dim=len(names_of(folder)), **sizes)
 
 
-def flow_config(config: ConfigDict) -> FlowConfig:
+def flow_config(config: ConfigDict, folder: Path) -> FlowConfig:
     """Sizes of the flow."""
     sizes = config.flow.model.to_dict()
-    return FlowConfig(config.vae.model.latent_dim, len(CONDITIONS), **sizes)
+    return FlowConfig(config.vae.model.latent_dim, len(names_of(folder)), **sizes)
 
 
 def train_vae(config: ConfigDict, folder: Path) -> dict[str, Any]:
     """The graph VAE, on labelled and unlabelled cells together."""
-    data, sizes, settings = load_dataset(config, folder), vae_config(config), config.vae
+    data, sizes, settings = load_dataset(config, folder), vae_config(config, folder), config.vae
     scaling = scaling_of(data.conditions[~data.held])
     conditions = np.nan_to_num(scaling.apply(data.conditions)).astype(np.float32)
     known = np.isfinite(data.conditions)
@@ -98,13 +100,17 @@ def train_vae(config: ConfigDict, folder: Path) -> dict[str, Any]:
 
 def load_vae(config: ConfigDict, folder: Path):
     """The trained VAE's params."""
-    return load_params(folder / "vae.npz", graph_vae.init, vae_config(config))
+    return load_params(folder / "vae.npz", graph_vae.init, vae_config(config, folder))
 
 
 def build_metric_space(config: ConfigDict, folder: Path) -> dict[str, Any]:
     """Latents and conditions of all cells (unknown scores from the regressor), and the clusters: as
     many components as the criterion chooses."""
-    data, sizes, params = load_dataset(config, folder), vae_config(config), load_vae(config, folder)
+    data, sizes, params = (
+        load_dataset(config, folder),
+        vae_config(config, folder),
+        load_vae(config, folder),
+    )
     scaling = scaling_of(data.conditions[~data.held])
     latents = encode_all(params, sizes, *data.cells)
     predicted = np.asarray(graph_vae.predict_conditions(params, latents, config=sizes))
@@ -131,14 +137,18 @@ def build_metric_space(config: ConfigDict, folder: Path) -> dict[str, Any]:
 
 def tolerances(scaling: Scaling, data: Dataset, folder: Path) -> Float[np.ndarray, " condition"]:
     """Of each standardised condition the error that says nothing: for scores the standard deviation
-    over draws of weights and images, for counts `COUNT_TOLERANCE`."""
+    over draws of weights and images, for counts `COUNT_TOLERANCE`, for what the user measured
+    `MEASURED_TOLERANCE`."""
+    scored = slice(NUM_COSTS, len(CONDITIONS))
     with np.load(folder / "again.npz") as again:
-        both = data.conditions[again["rows"], NUM_COSTS:], again["scores"]
+        both = data.conditions[again["rows"], scored], again["scores"]
     change = both[0] - both[1]
     change[~np.isfinite(change)] = np.nan
     noise = np.sqrt(np.nanmean(change**2, 0) / 2)
     known = np.concatenate([np.full(NUM_COSTS, COUNT_TOLERANCE), noise])
-    return (known / scaling.std).astype(np.float32)
+    known = known / scaling.std[: len(CONDITIONS)]
+    own = np.full(len(data.names) - len(CONDITIONS), MEASURED_TOLERANCE)
+    return np.concatenate([known, own]).astype(np.float32)
 
 
 def load_metric(folder: Path) -> Metric:
@@ -155,7 +165,7 @@ def load_metric(folder: Path) -> Metric:
 
 def train_flow(config: ConfigDict, folder: Path) -> dict[str, Any]:
     """The conditional flow on standardised latents; held-out log-likelihood in the figures."""
-    sizes, settings, space = flow_config(config), config.flow, load_metric(folder)
+    sizes, settings, space = flow_config(config, folder), config.flow, load_metric(folder)
     held = held_out(config, len(load_cells(folder).nodes))
     rows, weights = np.flatnonzero(~held), load_weights(folder)[~held]
     names = "init", "train", "data", "noise", "eval"
@@ -197,4 +207,4 @@ def train_flow(config: ConfigDict, folder: Path) -> dict[str, Any]:
 
 def load_flow(config: ConfigDict, folder: Path):
     """The trained flow's params."""
-    return load_params(folder / "flow.npz", flow.init, flow_config(config))
+    return load_params(folder / "flow.npz", flow.init, flow_config(config, folder))

@@ -21,12 +21,13 @@ from nasgen.pipeline.config import (
     flat,
     number,
     one_of,
+    optional,
     text,
     whole,
     wholes,
 )
 from nasgen.pipeline.environment import environment
-from nasgen.pipeline.labels import CONDITIONS
+from nasgen.pipeline.measurements import load_measurements
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
 from nasgen.pipeline.workdir import Workdir, plain, write_results
 from nasgen.pretrained.bundle import CellBundle, save_cells
@@ -48,6 +49,7 @@ RULES = {
     "space": one_of(("open", "nb201", "nb101")),
     "ship": boolean(),
     "name": text(),
+    "measured": optional(text()),
     "num_cells": whole(100),
     "num_labelled": whole(40),
     "num_again": whole(2),
@@ -117,7 +119,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
 def _write_page(config: ConfigDict, folder: Path, figures: dict, found: list) -> None:
     metric, space = cells_fit.load_metric(folder), SPACES[config.space]
     conditions = metric.condition_scaling.undo(metric.conditions)
-    options = dict(space=space.name, ops=space.ops, names=CONDITIONS)
+    options = dict(space=space.name, ops=space.ops, names=cells_data.names_of(folder))
     report.write_report(folder, figures, found, metric.latents, conditions, **options)
 
 
@@ -159,6 +161,13 @@ def _check_together(config: ConfigDict) -> None:
             raise UserError(
                 f"`config.{less}` must be at most {more} = {values[more]}; got {values[less]}."
             )
+    if config.measured is not None:
+        known = len(load_measurements(config.measured, SPACES[config.space]).values)
+        if known > config.num_cells:
+            raise UserError(
+                f"`config.num_cells` must be at least the {known} that `measured` has; "
+                f"got {config.num_cells}."
+            )
     if max(config.num_clusters) > config.num_mixture_cells:
         raise UserError(
             f"`config.num_clusters` must be at most num_mixture_cells = "
@@ -194,12 +203,12 @@ def assemble(config: ConfigDict, folder: Path) -> CellBundle:
     space = cells_fit.load_metric(folder)
     return CellBundle(
         space=SPACES[config.space].name,
-        names=CONDITIONS,
+        names=cells_data.names_of(folder),
         skeleton=cells_data.skeleton(config)._asdict(),
         vae=cells_fit.load_vae(config, folder),
-        vae_config=cells_fit.vae_config(config),
+        vae_config=cells_fit.vae_config(config, folder),
         flow=cells_fit.load_flow(config, folder),
-        flow_config=cells_fit.flow_config(config),
+        flow_config=cells_fit.flow_config(config, folder),
         conditions=space.condition_scaling,
         latents=space.latent_scaling,
         mixture=space.mixture,

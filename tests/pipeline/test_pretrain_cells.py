@@ -249,6 +249,60 @@ def test_distinct_cells_are_distinct_and_a_small_space_runs_out():
         cells_data.distinct_cells(SPACES["nb201"], jax.random.key(0), 15_626)
 
 
+def test_conditions_that_a_user_measured(tmp_path):
+    """Those of some cells join the four; the file's cells are among the training's."""
+    own = SPACES["nb201"]
+    some = graphs.unpack(own.sample(jax.random.key(8), 80))
+    accuracy = np.array([10.0 * one.ops.count(3) for one in some])
+    accuracy[::9] = np.nan
+    file = tmp_path / "mine.npz"
+    cells.save_measurements(file, some, {"accuracy": accuracy})
+    config = small_config("nb201")
+    config.measured = str(file)
+    folder = run(config, tmp_path / "run")
+    file.unlink()  # the run needs it no more
+    made = cells.generate(
+        jax.random.key(0), 6, {"accuracy": 30.0, "params": 5e4}, space=str(folder)
+    )
+    assert own.is_valid(graphs.pack(made)).all()
+    assert pretrained.load_cells(str(folder)).names == (*labels.CONDITIONS, "accuracy")
+    assert set(cells.condition(jax.random.key(0), made[:1], space=str(folder))) == {
+        "params", "macs", "snip_snr", "nwot"
+    }  # fmt: skip
+    data = cells_data.load_dataset(config, folder)
+    keys = graphs.canonical_keys(data.cells)
+    known = {key: value for key, value in zip(keys, data.conditions[:, 4], strict=True)}
+    for one, value in zip(graphs.canonical_keys(graphs.pack(some)), accuracy, strict=True):
+        assert one in known and (np.isnan(known[one]) or np.isnan(value) or known[one] == value)
+    assert np.isfinite(data.conditions[data.labelled, 2:]).any(1).all()
+
+
+def test_bad_measurements_are_one_line(tmp_path):
+    some = graphs.unpack(OPEN.sample(jax.random.key(8), 5))
+    for name in ("params", "nodes", "two words"):
+        with pytest.raises(ValueError, match="`values` must have names like `accuracy`"):
+            cells.save_measurements(tmp_path / "x.npz", some, {name: np.arange(5.0)})
+    with pytest.raises(ValueError, match="a number for each of the 5 cells; accuracy has"):
+        cells.save_measurements(tmp_path / "x.npz", some, {"accuracy": np.arange(4.0)})
+    files = {name: tmp_path / f"{name}.npz" for name in ("flat", "other", "broken", "missing")}
+    cells.save_measurements(files["flat"], some, {"accuracy": np.ones(5)})
+    cells.save_measurements(files["other"], some, {"accuracy": np.arange(5.0)})
+    files["broken"].write_bytes(b"no zip")
+    messages = {
+        "flat": "accuracy of .* says nothing",
+        "other": "`config.measured` must hold cells of nb201; number 0",
+        "broken": "must be a file by `nasgen.cells.save_measurements`",
+        "missing": "which is not a file",
+    }
+    for name, message in messages.items():
+        config = small_config("nb201")
+        config.measured = str(files[name])
+        workdir = open_workdir(tmp_path / f"run_{name}", config)
+        with pytest.raises(UserError, match=message):
+            pretrain_cells.run(config, workdir)
+        close_workdir(workdir)
+
+
 def test_bad_configs_are_user_errors(tmp_path):
     changes = {"num_labelled": 700}, {"space": "opne"}, {"num_clusters": (0,)}
     for change in (*changes, {"skeleton.repeats": (1,)}):
