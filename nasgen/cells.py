@@ -33,7 +33,7 @@ __all__ = [
     "save_measurements",
 ]
 
-Condition = Mapping[str, float | Sequence[float]]
+Condition = Mapping[str, float | Sequence[float] | np.ndarray]
 
 load = cache(load_cells)  # by name: weights are read once
 

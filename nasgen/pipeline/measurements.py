@@ -33,7 +33,9 @@ class Measurements(NamedTuple):
 
 
 def save_measurements(
-    path: str | os.PathLike, cells: Sequence[Cell], values: Mapping[str, Sequence[float]]
+    path: str | os.PathLike,
+    cells: Sequence[Cell],
+    values: Mapping[str, Sequence[float] | np.ndarray],
 ) -> None:
     """Writes the file that `config.measured` of a pretrain_cells run names.
 
