@@ -135,6 +135,17 @@ class GraphConvolution(nn.Module):
         )
 
 
+def readout_places(rank: Int[Array, " nodes"]) -> Float[Array, "nodes places"]:
+    """The share of each node in each place of the readout, whatever the nodes' order: its rank's
+    own place; k nodes of one rank are spread evenly over the k places that they take together, so
+    that twins, whose features are alike, each have their place. Ends share the last place."""
+    place = jnp.arange(MAX_OP_NODES + 1)[None, :]
+    twins = (rank[:, None] == rank[None, :]).sum(1)
+    twins = jnp.where(rank == MAX_OP_NODES, 1, twins)[:, None]
+    taken = (place >= rank[:, None]) & (place < rank[:, None] + twins)
+    return taken / jnp.maximum(twins, 1)
+
+
 class Encoder(nn.Module):
     """Mean and log-variance `[batch, latent]` of the latents of a batch of cells."""
 
@@ -156,8 +167,7 @@ class Encoder(nn.Module):
         for index in range(config.depth):
             graph = GraphConvolution(config.width, name=f"conv_{index}")(graph, present)
         h = nn.LayerNorm(name="readout_norm")(graph.nodes) * present
-        # Nodes of the same rank share a place of the readout: a sum, whatever their order.
-        place = jax.nn.one_hot(features["rank"][:-1].reshape(batch, -1), MAX_OP_NODES + 1)
+        place = jax.vmap(readout_places)(features["rank"][:-1].reshape(batch, MAX_NODES))
         slots = jnp.einsum("bnw,bnp->bpw", h[:-1].reshape(batch, MAX_NODES, -1), place)
         read = jnp.concatenate([slots.reshape(batch, -1), graph.globals[:-1]], axis=1)
         hidden = nn.silu(nn.Dense(config.readout_width, name="readout")(read))

@@ -155,6 +155,19 @@ def test_decoding_is_valid_whatever_the_weights_say(cells):
     assert small > 0
 
 
+def test_twins_have_a_place_each():
+    """Three nodes of rank 1 fill places 1 to 3 with their mean; nothing is lost or counted twice."""
+    rank = jnp.array([6, 0, 1, 1, 1, 4, 6, 6])
+    places = np.asarray(graph_vae.readout_places(rank))
+    np.testing.assert_allclose(places.sum(1), 1, rtol=1e-6)
+    np.testing.assert_allclose(places[:, :5].sum(0), [1, 1, 1, 1, 1], rtol=1e-6)
+    np.testing.assert_allclose(places[2:5, 1:4], np.full((3, 3), 1 / 3), rtol=1e-6)
+    assert places[:, 5].sum() == 0 and places[:, 6].sum() == 3
+    order = np.array([0, 4, 2, 1, 3, 5, 6, 7])
+    again = np.asarray(graph_vae.readout_places(rank[order]))
+    np.testing.assert_array_equal(again, places[order])
+
+
 @pytest.mark.parametrize("name", ["nb101", "nb201", "transnas_micro"])
 @pytest.mark.parametrize("scale", [1.0, 100.0, np.inf])
 def test_whatever_is_decoded_is_valid_in_every_space(name, scale):
