@@ -156,7 +156,7 @@ def test_decoding_is_valid_whatever_the_weights_say(cells):
 
 
 def test_twins_have_a_place_each():
-    """Three nodes of rank 1 fill places 1 to 3 with their mean; nothing is lost or counted twice."""
+    """Three nodes of rank 1 fill places 1 to 3 with their mean; nothing is lost."""
     rank = jnp.array([6, 0, 1, 1, 1, 4, 6, 6])
     places = np.asarray(graph_vae.readout_places(rank))
     np.testing.assert_allclose(places.sum(1), 1, rtol=1e-6)
