@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Key
 from nasgen import pretrained
 from nasgen.models import mixture
 from nasgen.pipeline import cell_generator, labels
-from nasgen.pipeline.clusters import Cluster, cluster_of
+from nasgen.pipeline.clusters import Cluster, from_json
 from nasgen.pipeline.measurements import save_measurements
 from nasgen.pretrained.bundle import CellBundle, load_cells
 from nasgen.spaces import SPACES, graphs
@@ -115,9 +115,9 @@ def condition(
 def clusters(space: str = "open") -> list[Cluster]:
     """The clusters of a space, each with its share, its costs, its words and a typical cell; their
     numbers are what `generate` takes as `cluster`. Raises ValueError for an unknown space."""
-    load(space)
+    own = SPACES[load(space).space]
     card = json.loads(pretrained.find(space, "cells")[1].read_text())
-    return [cluster_of(one) for one in card["clusters"]]
+    return [from_json(one, own) for one in card["clusters"]]
 
 
 def _packed(bundle: CellBundle, cells: Sequence[Cell]):

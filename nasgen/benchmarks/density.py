@@ -18,6 +18,7 @@ from nasgen.models import flow, graph_vae
 from nasgen.pipeline import cell_generator
 from nasgen.pretrained.bundle import CellBundle
 from nasgen.spaces import SPACES, Space, graphs
+from nasgen.spaces.formats import cell_to_json
 from nasgen.types import Cell, CellBatch
 
 CHOICES = 8  # conditions that a cell's own one is compared with, itself among them
@@ -99,7 +100,7 @@ def density(trained: Trained, key: Key[Array, ""], config: ConfigDict) -> dict[s
     for name, best in (("typical", order[:SHOWN]), ("atypical", order[-SHOWN:])):
         cells = graphs.unpack(graphs.take(batch, best))
         figures[f"picture/{name}"] = [
-            {"cell": cell, "nats": float(nats)}
+            {"cell": cell_to_json(cell, space), "nats": float(nats)}
             for cell, nats in zip(cells, free[best], strict=True)
         ]
     return {f"density/{name}": value for name, value in figures.items()}

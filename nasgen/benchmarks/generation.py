@@ -23,7 +23,17 @@ from nasgen.benchmarks.requests import conditions
 from nasgen.benchmarks.trained import Trained, load_trained
 from nasgen.keys import children
 from nasgen.pipeline import cell_generator
-from nasgen.pipeline.config import COMMON, UserError, boolean, check, number, some_of, whole, wholes
+from nasgen.pipeline.config import (
+    COMMON,
+    UserError,
+    boolean,
+    check,
+    number,
+    some_of,
+    text,
+    whole,
+    wholes,
+)
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.pretrained.bundle import CellBundle
@@ -32,9 +42,11 @@ from nasgen.spaces import SPACES, graphs
 from nasgen.training.progress import announce
 from nasgen.types import CellBatch
 
+WRITTEN = ("open", "nb201", "nb101")  # spaces with a generator
 RULES = {
     **COMMON,
-    "spaces": some_of(("open", "nb201", "nb101")),
+    "spaces": some_of(WRITTEN),
+    **{f"weights.{space}": text() for space in WRITTEN},
     "seeds": wholes(0, 2**31),
     "num": wholes(1, 1_000_000),
     "requests": whole(3, 100_000),
@@ -77,7 +89,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     for stage in stages:
         run_stages(workdir, [stage])
     results = collect(config, workdir)
-    report.write_report(workdir.path, results, ops=SPACES["open"].ops, figures=config.plots)
+    report.write_report(workdir.path, results, space=SPACES["open"], figures=config.plots)
     write_results(workdir, results)
 
 
@@ -164,7 +176,5 @@ def distinct(bundle: CellBundle, key: Key[Array, ""], num: int) -> tuple[CellBat
         size = max(num - len(seen), num // 20)
         batch = draw(bundle, jax.random.fold_in(key, draws), size)
         draws += size
-        keys = graphs.canonical_keys(batch)
-        new = [i for i, k in enumerate(keys) if k not in seen and not seen.add(k)]
-        found.append(graphs.take(batch, np.array(new, int)))
+        found.append(graphs.take(batch, graphs.new_rows(batch, seen)))
     return graphs.take(graphs.concatenate(found), np.arange(num)), draws

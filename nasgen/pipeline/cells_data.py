@@ -63,9 +63,8 @@ def distinct_cells(
     seen, share = {key for batch in found for key in graphs.canonical_keys(batch)}, 1.0
     for number in range(_MAX_ROUNDS):
         drawn = space.sample(jax.random.fold_in(key, number), num)
-        keys = graphs.canonical_keys(drawn)
-        new = [i for i, k in enumerate(keys) if k not in seen and not seen.add(k)]
-        found.append(graphs.take(drawn, np.array(new, int)))
+        new = graphs.new_rows(drawn, seen)
+        found.append(graphs.take(drawn, new))
         share = len(new) / num if number == 0 else share
         if len(seen) >= num:
             return graphs.take(graphs.concatenate(found), np.arange(num)), share
@@ -87,17 +86,12 @@ def sample_cells(config: ConfigDict, folder: Path) -> dict[str, Any]:
     unseen = unseen_by_size(drawn, space.sample(keys["fresh"], _FRESH))
     batch = in_order(space, drawn)
     costs = cost_conditions(graphs.unpack(batch), space, skeleton(config))
-    weights = np.maximum(unseen, _LEAST_WEIGHT)[sizes(batch)]
-    values = np.concatenate([own.reshape(-1, len(names)), unknown])
+    weights = np.maximum(unseen, _LEAST_WEIGHT)[graphs.num_ops(batch)]
+    values = np.concatenate([own, unknown])
     arrays = {**batch._asdict(), "costs": costs, "weights": weights, "values": values}
     np.savez(folder / "cells.npz", **arrays, names=np.array(names, str))
     figures = {"num_cells": len(costs), "uniqueness_of_sampler": share}
     return {**figures, "unseen_by_size": unseen.tolist()}
-
-
-def sizes(batch: CellBatch) -> Int[np.ndarray, " batch"]:
-    """Op nodes of each cell."""
-    return (batch.nodes >= 0).sum(1)
 
 
 def unseen_by_size(batch: CellBatch, fresh: CellBatch) -> Float[np.ndarray, " size"]:
@@ -105,8 +99,9 @@ def unseen_by_size(batch: CellBatch, fresh: CellBatch) -> Float[np.ndarray, " si
     the share that `batch` lacks, an estimate of the mass unseen (Good 1953); 1 where none came."""
     seen = set(graphs.canonical_keys(batch))
     new = np.array([key not in seen for key in graphs.canonical_keys(fresh)])
-    drawn = np.bincount(sizes(fresh), minlength=MAX_OP_NODES + 1)
-    found = np.bincount(sizes(fresh)[new], minlength=MAX_OP_NODES + 1)
+    size = graphs.num_ops(fresh)
+    drawn = np.bincount(size, minlength=MAX_OP_NODES + 1)
+    found = np.bincount(size[new], minlength=MAX_OP_NODES + 1)
     return np.where(drawn > 0, found / np.maximum(drawn, 1), 1.0)
 
 

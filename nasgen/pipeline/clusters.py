@@ -18,7 +18,8 @@ from nasgen.pipeline.cells_fit import load_metric
 from nasgen.pipeline.labels import CONDITIONS
 from nasgen.report.card import op_label
 from nasgen.spaces import SPACES, Space, graphs
-from nasgen.types import ABSENT, Cell, CellBatch
+from nasgen.spaces.formats import cell_from_json, cell_to_json
+from nasgen.types import Cell, CellBatch
 
 FILE = "clusters.json"
 _SIZES = ("tiny", "small", "medium", "large", "huge")  # by fifths of all cells' params
@@ -51,19 +52,23 @@ def describe_clusters(config: ConfigDict, folder: Path) -> dict[str, Any]:
     costs = np.exp(conditions[:, [CONDITIONS.index("log_params"), CONDITIONS.index("log_macs")]])
     space = SPACES[config.space]
     found = describe(space, batch, metric.conditions, costs, metric.clusters, metric.mixture)
-    (folder / FILE).write_text(json.dumps([one._asdict() for one in found], indent=1) + "\n")
+    (folder / FILE).write_text(json.dumps([to_json(one, space) for one in found], indent=1) + "\n")
     return {"num_clusters_with_cells": len(found)}
 
 
-def load_clusters(folder: Path) -> list[Cluster]:
+def load_clusters(folder: Path, space: Space) -> list[Cluster]:
     """What the stage wrote."""
-    return [cluster_of(one) for one in json.loads((folder / FILE).read_text())]
+    return [from_json(one, space) for one in json.loads((folder / FILE).read_text())]
 
 
-def cluster_of(one: dict[str, Any]) -> Cluster:
-    """A cluster from its JSON."""
-    ops, edges = one["cell"]
-    cell = Cell(tuple(ops), tuple(map(tuple, edges)))
+def to_json(one: Cluster, space: Space) -> dict[str, Any]:
+    """A cluster as a JSON-ready dict."""
+    return {**one._asdict(), "cell": cell_to_json(one.cell, space)}
+
+
+def from_json(one: dict[str, Any], space: Space) -> Cluster:
+    """The way back."""
+    cell = cell_from_json(one["cell"], space)
     return Cluster(**{**one, "typical": tuple(one["typical"]), "cell": cell})
 
 
@@ -77,7 +82,7 @@ def describe(
 ) -> list[Cluster]:
     """conditions: standardised. costs: params and MACs. clusters: of each cell."""
     counts = np.stack([(batch.nodes == op).sum(1) for op in range(len(space.ops))], 1)
-    num_ops = ((batch.nodes >= 0) & (batch.nodes != ABSENT)).sum(1)
+    num_ops = graphs.num_ops(batch)
     depth = graphs.depths(batch)[:, -1] - 1
     borders = np.quantile(costs[:, 0], np.arange(1, len(_SIZES)) / len(_SIZES))
     found = []

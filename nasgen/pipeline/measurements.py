@@ -71,10 +71,7 @@ def load_measurements(path: str, space: Space) -> Measurements:
             f"`config.measured` must hold cells of {space.name}; number {int(np.argmin(valid))} of "
             f"{path} is none."
         )
-    seen: dict[bytes, int] = {}
-    for number, key in enumerate(graphs.canonical_keys(found.cells)):
-        seen.setdefault(key, number)
-    first = np.array([*seen.values()], int)
+    first = graphs.new_rows(found.cells, set())
     return found._replace(cells=graphs.take(found.cells, first), values=found.values[first])
 
 

@@ -108,8 +108,10 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     run_stages(workdir, wanted)
     figures = _figures(config, folder, [stage.name for stage in wanted])
     what = f"nasgen's generator of cells of space {config.space}"
-    found = clusters.load_clusters(folder)
-    about = card(config, what, figures) | {"clusters": [one._asdict() for one in found]}
+    space = SPACES[config.space]
+    found = clusters.load_clusters(folder, space)
+    about = card(config, what, figures)
+    about["clusters"] = [clusters.to_json(one, space) for one in found]
     save_cells(folder / PART, assemble(config, folder), about)
     ship(config, folder, PART)
     _write_page(config, folder, figures, found)

@@ -151,6 +151,13 @@ def number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) or float(value).is_integer() else f"{value:.3g}"
 
 
+def with_interval(results: Mapping[str, Any], name: str, *, digits: int = 2) -> str:
+    """`.91 (.88 to .93)` of a figure and its `_low` and `_high`; empty where it is not finite."""
+    values = [results.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high")]
+    value, low, high = (f"{one:.{digits}f}" for one in values)
+    return f"{value} ({low} to {high})" if math.isfinite(values[0]) else ""
+
+
 def plain(value: Any) -> str:
     """A value as text that cannot break a Markdown table."""
     return " ".join(str(value).split()).replace("\\", "\\\\").replace("|", "\\|")

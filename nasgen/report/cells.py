@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from nasgen.report import pictures
 from nasgen.report.card import number, table
-from nasgen.report.markdown import FIGURES, REPORT
+from nasgen.report.markdown import REPORT
+from nasgen.report.pictures import FIGURES
 from nasgen.types import Cell, Op
 
 _POINTS = 4_000  # cells on the map at most
@@ -73,12 +75,10 @@ def _count(value: float) -> str:
 
 
 def _draw(folder: Path, curve, clusters, latents, conditions, ops, names) -> bool:
-    try:
-        from nasgen.report import cell_graph
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != "matplotlib":
-            raise
+    if not pictures.can_draw():
         return False
+    from nasgen.report import cell_graph
+
     cells: list[Cell] = [one.cell for one in clusters]
     titles = [f"{one.number}: {one.words}" for one in clusters]
     made = {
@@ -86,9 +86,7 @@ def _draw(folder: Path, curve, clusters, latents, conditions, ops, names) -> boo
         "space": space_map(latents[:_POINTS], conditions[:_POINTS], names),
         "clusters": cell_graph.draw_cells(cells, titles, ops, total_width=_WIDE),
     }
-    (folder / FIGURES).mkdir(exist_ok=True)
-    for name, figure in made.items():
-        figure.savefig(folder / FIGURES / f"{name}.png", metadata={"Software": None})
+    pictures.save(folder, made)
     return True
 
 

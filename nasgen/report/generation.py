@@ -3,15 +3,18 @@
 What it reads are the flat results of `benchmarks.generation`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nasgen.report import pictures
 from nasgen.report.card import table
-from nasgen.report.markdown import FIGURES, REPORT
-from nasgen.types import Cell, Op
+from nasgen.report.markdown import REPORT
+from nasgen.report.pictures import FIGURES
+from nasgen.spaces.formats import cell_from_json
+from nasgen.spaces.space import Space
 
 PICTURE, TYPICAL = f"{FIGURES}/requests.png", f"{FIGURES}/typical.png"
 SHARES = ("validity", "uniqueness", "novelty", "valid_unique_yield")
@@ -27,10 +30,10 @@ WAYS = {
 
 
 def write_report(
-    folder: Path, results: Mapping[str, Any], *, ops: Sequence[Op], figures: bool = True
+    folder: Path, results: Mapping[str, Any], *, space: Space, figures: bool = True
 ) -> Path:
-    """Writes `folder/report.md` and (where there is matplotlib) the pictures. ops: of `open`."""
-    drawn = figures and _draw(folder, results, ops)
+    """Writes `folder/report.md` and (where there is matplotlib) the pictures. space: `open`."""
+    drawn = figures and _draw(folder, results, space)
     parts = ["# Cells to order", "Medians over seeds.", "## No condition given", _shares(results)]
     if "open/condition/params/spearman" in results:
         parts += ["## Conditions met", _conditions(results)]
@@ -93,15 +96,11 @@ def _others(results) -> str:
     return table(("What", "Figure"), lines, right=1)
 
 
-def _draw(folder: Path, results: Mapping[str, Any], ops: Sequence[Op]) -> bool:
-    if "open/picture/wanted" not in results:
+def _draw(folder: Path, results: Mapping[str, Any], space: Space) -> bool:
+    if "open/picture/wanted" not in results or not pictures.can_draw():
         return False
-    try:
-        from nasgen.report import cell_graph, style
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != "matplotlib":
-            raise
-        return False
+    from nasgen.report import cell_graph, style
+
     figure, panels = style.figure(2.3, columns=len(NAMES))
     wanted, found = (np.array(results[f"open/picture/{n}"]) for n in ("wanted", "found"))
     for column, (axes, title) in enumerate(zip(panels, NAMES.values(), strict=True)):
@@ -114,13 +113,11 @@ def _draw(folder: Path, results: Mapping[str, Any], ops: Sequence[Op]) -> bool:
         axes.plot([low, high], [low, high], color=style.GREY, linewidth=0.8, zorder=1)
         axes.scatter(*pair, s=5, alpha=0.6, color=style.BLUE, linewidths=0)
         style.finish(axes, title=title, x="requested", y="measured" if column == 0 else "")
-    (folder / FIGURES).mkdir(exist_ok=True)
-    figure.savefig(folder / PICTURE, metadata={"Software": None})
     shown = [
         (n, one) for n in ("typical", "atypical") for one in results[f"open/density/picture/{n}"]
     ]
     titles = [f"{name}: {one['nats']:.0f} nats" for name, one in shown]
-    cells = [Cell(tuple(one["cell"][0]), tuple(map(tuple, one["cell"][1]))) for _, one in shown]
-    typical = cell_graph.draw_cells(cells, titles, ops)
-    typical.savefig(folder / TYPICAL, metadata={"Software": None})
+    cells = [cell_from_json(one["cell"], space) for _, one in shown]
+    made = {"requests": figure, "typical": cell_graph.draw_cells(cells, titles, space.ops)}
+    pictures.save(folder, made)
     return True

@@ -20,6 +20,7 @@ import numpy as np
 
 from nasgen.networks import costs
 from nasgen.networks.plans.open import make_plan
+from nasgen.report import pictures
 from nasgen.report.card import (
     METHODS,
     accuracy,
@@ -33,7 +34,6 @@ from nasgen.spaces.space import Space
 from nasgen.types import Architecture, Budget, Costs, Task
 
 REPORT = "report.md"
-FIGURES = "figures"
 MEASURES = {
     "sampled": "Networks generated",
     "fit": "Within the budget",
@@ -122,12 +122,10 @@ def _draw(
 ) -> dict[str, str] | None:
     """Saves the figures that there are numbers for; returns their paths within the folder, or None
     where matplotlib is missing."""
-    try:
-        from nasgen.report import cell_graph, plots
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != "matplotlib":
-            raise
+    if not pictures.can_draw():
         return None
+    from nasgen.report import cell_graph, plots
+
     made = {"cells": cell_graph.draw_stages(architecture, space.ops)}
     if any(len(values) for values in curves.values()):
         made["search"] = plots.search_curves(curves, score=str(results.get("fitness", "score")))
@@ -135,10 +133,7 @@ def _draw(
         made["candidates"] = plots.candidates(**_masks(candidates, budget), budget=budget)
     if history:
         made["training"] = plots.training_curves(history, chosen=results.get("kept_step"))
-    (folder / FIGURES).mkdir(exist_ok=True)
-    for name, figure in made.items():
-        figure.savefig(folder / FIGURES / f"{name}.png", metadata={"Software": None})
-    return {name: f"{FIGURES}/{name}.png" for name in made}
+    return pictures.save(folder, made)
 
 
 def _masks(candidates: Mapping[str, Any], budget: Budget) -> dict[str, Any]:

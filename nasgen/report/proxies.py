@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from nasgen.report.card import number, table
-from nasgen.report.markdown import FIGURES, REPORT
+from nasgen.report import pictures
+from nasgen.report.card import number, table, with_interval
+from nasgen.report.markdown import REPORT
+from nasgen.report.pictures import FIGURES
 
 HEAT_MAP = f"{FIGURES}/spearman.png"
 SPACES = {
@@ -93,38 +95,27 @@ def _ordered(results: Mapping[str, Any], columns: Columns) -> list[str]:
 
 
 def _draw(folder: Path, results, rows: list[str], columns: Columns) -> bool:
-    try:
-        from nasgen.report.heat_map import heat_map
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != "matplotlib":
-            raise
+    if not rows or not pictures.can_draw():
         return False
-    if not rows:
-        return False
+    from nasgen.report.heat_map import heat_map
+
     names = [[f"{s}/{m}/{row}/spearman" for s, m in columns] for row in rows]
     values = np.array([[results.get(name, np.nan) for name in line] for line in names], float)
     titles = [(SPACES[s], m.replace("_", " ")) for s, m in columns]
     drawn = heat_map(
         values, rows, titles, title="How well proxies order networks", label="signed Spearman"
     )
-    (folder / FIGURES).mkdir(exist_ok=True)
-    drawn.savefig(folder / HEAT_MAP, metadata={"Software": None})
+    pictures.save(folder, {"spearman": drawn})
     return True
 
 
 def _statistic(results, name: str, rows: list[str], columns: Columns) -> str:
     titles = [f"{SPACES[space]}: {measure}" for space, measure in columns]
     lines = [
-        (row, *(_with_interval(results, f"{s}/{m}/{row}/{name}") for s, m in columns))
+        (row, *(with_interval(results, f"{s}/{m}/{row}/{name}") for s, m in columns))
         for row in rows
     ]
     return table(("Proxy", *titles), lines, right=1)
-
-
-def _with_interval(results, name: str, *, digits: int = 2) -> str:
-    values = [results.get(f"{name}{end}", np.nan) for end in ("", "_low", "_high")]
-    value, low, high = (f"{one:.{digits}f}" for one in values)
-    return f"{value} ({low} to {high})" if np.isfinite(values[0]) else ""
 
 
 def _printed(results) -> list[str]:
@@ -159,8 +150,8 @@ def _published(results) -> list[str]:
         (
             p,
             results[f"{start}/{p}/compared"],
-            _with_interval(results, f"{start}/{p}/spearman_published", digits=3),
-            _with_interval(results, f"{start}/{p}/spearman_again", digits=3),
+            with_interval(results, f"{start}/{p}/spearman_published", digits=3),
+            with_interval(results, f"{start}/{p}/spearman_again", digits=3),
         )
         for p in proxies
     ]

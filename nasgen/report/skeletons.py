@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nasgen.report.card import table
+from nasgen.report.card import table, with_interval
 from nasgen.report.markdown import REPORT
 
 PROXIES = {"snip_snr": "SNIP-SNR", "nwot_outputs": "NWOT", "t_cet": "T-CET"}
@@ -41,10 +41,6 @@ def write_report(
 def _row(name: str, setup: Mapping[str, Any], results: Mapping[str, Any], start: str) -> tuple:
     channels = "/".join(map(str, setup["channels"]))
     seconds = f"{results[f'{start}/seconds_each']:.2g}"
-    figures = [_figure(results, f"{start}/{proxy}/spearman") for proxy in PROXIES]
+    figures = [with_interval(results, f"{start}/{p}/spearman", digits=3) for p in PROXIES]
     sizes = (sum(setup["repeats"]), channels, setup["size"], setup["batch"])
     return (name, *sizes, seconds, *figures)
-
-
-def _figure(results: Mapping[str, Any], name: str) -> str:
-    return f"{results[name]:.3f} ({results[f'{name}_low']:.3f} to {results[f'{name}_high']:.3f})"

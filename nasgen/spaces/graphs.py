@@ -185,6 +185,17 @@ def canonical_keys(batch: CellBatch) -> list[bytes]:
     return [n.tobytes() + a.tobytes() for n, a in zip(nodes[:, 1:_LAST], packed, strict=True)]
 
 
+def new_rows(batch: CellBatch, seen: set[bytes]) -> Int[np.ndarray, " rows"]:
+    """The first of each cell that `seen`, a set of canonical keys, lacks; their keys join it."""
+    keys = canonical_keys(batch)
+    return np.array([i for i, k in enumerate(keys) if k not in seen and not seen.add(k)], int)
+
+
+def num_ops(batch: CellBatch) -> Int[np.ndarray, " batch"]:
+    """Op nodes of each cell."""
+    return (batch.nodes >= 0).sum(1)
+
+
 def random_order(rng: np.random.Generator, batch: CellBatch) -> CellBatch:
     """Relabels every cell's op nodes at random, those of equal depth among themselves.
 

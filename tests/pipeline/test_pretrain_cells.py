@@ -236,7 +236,7 @@ def test_conditions_of_cells():
 
 def test_what_is_unseen_of_each_size():
     """Of `open` all cells of one op are soon seen, hardly any of four."""
-    batch, _ = cells_data.distinct_cells(OPEN, jax.random.key(0), 3_000)
+    batch, _ = cells_data.distinct_cells(OPEN, jax.random.key(0), 20_000)
     unseen = cells_data.unseen_by_size(batch, OPEN.sample(jax.random.key(1), 3_000))
     assert unseen[0] == 1 and unseen[1] < 0.2 < unseen[2] < 0.9 < unseen[4]
     assert (cells_data.unseen_by_size(batch, batch)[1:] == 0).all()
