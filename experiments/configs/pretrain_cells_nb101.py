@@ -15,10 +15,10 @@ def get_config() -> ConfigDict:
     config.space = config.name = "nb101"
     config.num_cells = 42_362
     config.num_labelled = 2_000
-    config.num_clusters = (16, 32, 48, 64, 96, 128)
+    config.num_clusters = (16, 32, 64, 96, 128)
     config.skeleton.channels, config.skeleton.strides = (16,), (1,)  # of the first of three groups
     config.skeleton.repeats = (1,)  # cells a group
-    config.vae.model.update(latent_dim=48, width=48, readout_width=192, decoder_width=384)
-    config.vae.model.step_width = 96
+    config.vae.model.update(latent_dim=48, width=64, readout_width=256, decoder_width=384)
+    config.vae.model.step_width = 128
     config.vae.steps, config.flow.steps = 5_000, 8_000
     return config

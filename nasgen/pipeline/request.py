@@ -65,6 +65,7 @@ def load_request(config: ConfigDict) -> Request:
                 f"examples; got {config.design.score_batch}."
             )
         budget = Budget(**config.budget.to_dict())
+        pretrained.find(config.pretrained, "macro")  # a generator of cells alone will not do
         space = pretrained.space_of(config.pretrained, "cells")
         check_budget(budget, SPACES[space], dataset.task)
         predictor = _predictor(config, budget)

@@ -122,6 +122,7 @@ def test_again_says_finished_and_another_config_is_refused(workdir):
         ("--config.budget.macs=10", "must be at least"),
         ("--config.design.fitness=tcet", "did you mean `t_cet`"),
         ("--config.pretrained=nowhere", "`pretrained` must be one of ['open']"),
+        ("--config.pretrained=nb101", "`pretrained` must be one of ['open']"),
         ("--config.design.score_batch=2000", "at most the 1079 training"),
         ("--config.task.path=x.npz", "task.path"),
     ],
