@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
     config.beyond = 1.0  # standard deviations outside of what training has seen
     config.batch = 4_096  # cells at once, for the speed
     config.rounds = 5  # of the speed, of which the median counts
-    config.densities = 256  # cells whose exact log-likelihood is computed
-    config.density_conditions = 32  # under so many of their conditions each
+    config.densities = 128  # cells whose exact log-likelihood is computed
+    config.density_conditions = 16  # under so many of their conditions each
     config.plots = True  # the picture (needs matplotlib)
     return config
