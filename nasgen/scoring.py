@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from nasgen import data
-from nasgen.data.task import Dataset
+from nasgen.data.task import Dataset, check_images
 from nasgen.keys import children, generator
 from nasgen.networks.plan import Plan
 from nasgen.networks.plans import PLANS
@@ -37,11 +37,13 @@ def score(
     key: of the weights and the batch; the same key gives the same scores.
 
     Returns `values` by proxy and `reasons` where a value is not finite. Raises ValueError for an
-    unknown space, proxy or task, and for a batch larger than the training set.
+    unknown space, proxy or task, for a task that is not of images and classes, and for a batch
+    larger than the training set.
     """
     if space not in PLANS:
         raise ValueError(f"`space` must be one of {sorted(PLANS)}; got {space!r}.")
     dataset = data.load(task, seed=0) if isinstance(task, str) else task
+    check_images(dataset.task)
     examples = len(dataset.train.y)
     if not 2 <= batch <= examples:
         raise ValueError(f"`batch` must be in 2..{examples}, the training examples; got {batch}.")

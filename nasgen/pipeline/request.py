@@ -9,15 +9,16 @@ import jax
 from ml_collections import ConfigDict
 
 from nasgen import data, pretrained
-from nasgen.data.task import Dataset
+from nasgen.data.task import Dataset, check_images
 from nasgen.networks import costs
 from nasgen.networks.latency_model import Predictor, predict
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import latency
-from nasgen.pipeline.config import UserError, nearest
+from nasgen.pipeline.config import UserError, nearest, task_options
 from nasgen.proxies import PROXIES, Proxy
 from nasgen.spaces import SPACES, Space
 from nasgen.spaces.macro import MAX_STAGES, max_downsamples
+from nasgen.training.progress import announce
 from nasgen.types import (
     CHANNEL_STEP,
     Architecture,
@@ -57,8 +58,15 @@ def load_request(config: ConfigDict) -> Request:
             f"got {config.train.batch_size}."
         )
     try:
-        options = {} if config.task.path is None else {"path": config.task.path}
-        dataset = data.load(config.task.name, seed=config.seed, **options)
+        dataset = data.load(config.task.name, seed=config.seed, **task_options(config))
+        check_images(dataset.task)
+        for note in dataset.notes:
+            announce("data", note)
+        if len(dataset.train.y) < config.train.batch_size:
+            raise UserError(
+                f"`config.train.batch_size` must be at most the {len(dataset.train.y)} training "
+                f"examples; got {config.train.batch_size}."
+            )
         if len(dataset.train.y) < config.design.score_batch:
             raise UserError(
                 f"`config.design.score_batch` must be at most the {len(dataset.train.y)} training "
