@@ -68,7 +68,10 @@ def score(
         options = dict(dtype=dtype, programs=programs)
         passes = run_passes(plan, weights, images, labels, needs, draws, **options)
         values = {name: _number(name, proxy.function(passes)) for name, proxy in single.items()}
-        return {n: (v, "" if np.isfinite(v) else _reason(passes, v)) for n, v in values.items()}
+        return {
+            name: (value, "" if np.isfinite(value) else _reason(single[name], passes, value))
+            for name, value in values.items()
+        }
 
     def prepare(programs: Programs, mine: Sequence[Plan]) -> None:
         compile_for(mine, needs, len(images), dtype=dtype, programs=programs)
@@ -202,12 +205,18 @@ def _combine(proxies, values: dict[str, np.ndarray], reasons: dict) -> None:
             reasons[name, int(index)] = f"{values[name][index]}: {', '.join(bad)} not finite"
 
 
-def _reason(passes: Passes, value: float) -> str:
-    """What is not finite behind a score that is not."""
-    for name in PASSES:
-        arrays = jax.tree.leaves(getattr(passes, name))
-        if name not in ("synflow", "synflow_snr") and not all(np.isfinite(a).all() for a in arrays):
+def _reason(proxy: Proxy, passes: Passes, value: float) -> str:
+    """What in the passes that a proxy reads is behind a score that is not finite."""
+    zeros = ""
+    for name in proxy.needs:
+        arrays = [np.asarray(array) for array in jax.tree.leaves(getattr(passes, name))]
+        if name in ("synflow", "synflow_snr"):
+            if not np.isfinite(arrays).any():
+                return f"{value}: no synaptic flow reaches any layer"
+        elif not all(np.isfinite(array).all() for array in arrays):
             return f"{value}: {name} not finite"
-    if passes.synflow is not None and not np.isfinite(passes.synflow).any():
-        return f"{value}: no synaptic flow reaches any layer"
-    return f"{value}: the passes are finite, the proxy's own formula is not"
+        else:
+            empty = sum(not array.any() for array in arrays)
+            if empty:
+                zeros = zeros or f"{value}: {name} is zero in {empty} of {len(arrays)} arrays"
+    return zeros or f"{value}: the passes are finite, the proxy's own formula is not"

@@ -146,7 +146,24 @@ def test_a_score_that_is_not_finite_is_marked():
     bad = {"bad": Proxy((), lambda passes: float("nan") if passes.costs.params > 0 else 0.0)}
     scores = score(_plans(2), bad, jax.random.key(0), *_batch())
     assert np.isnan(scores.values["bad"]).all()
-    assert set(scores.reasons) == {("bad", 0), ("bad", 1)}
+    why = "nan: the passes are finite, the proxy's own formula is not"
+    assert scores.reasons == {("bad", 0): why, ("bad", 1): why}
+
+
+def test_a_reason_is_found_in_what_the_proxy_itself_reads():
+    task = Task("toy", (8, 8, 3), 4)
+    plan = PLANS["nb201"](nb201.cell((0,) * 6), task, channels=8, cells=1)
+    images = np.random.default_rng(0).standard_normal((4, 8, 8, 3)).astype(np.float32)
+    some = {name: PROXIES[name] for name in ("synflow", "jacob_cov", "az_expressivity")}
+    reasons = score([plan], some, jax.random.key(0), images, np.arange(4)).reasons
+    assert reasons["synflow", 0] == "-inf: no synaptic flow reaches any layer"
+    assert reasons["jacob_cov", 0] == "nan: jacobian is zero in 1 of 1 arrays"
+    assert reasons["az_expressivity", 0].startswith("nan: blocks is zero in")
+    images, labels = _batch()
+    images[0] = np.nan
+    snip = {"snip": PROXIES["snip"]}
+    reasons = score(_plans(1), snip, jax.random.key(0), images, labels).reasons
+    assert reasons == {("snip", 0): "nan: gradients not finite"}
 
 
 def test_bad_input():
