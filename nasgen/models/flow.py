@@ -45,6 +45,7 @@ Conditions = Float[AnyArray, "batch condition"] | Float[AnyArray, " condition"]
 Mask = Bool[AnyArray, "batch condition"] | Bool[AnyArray, " condition"] | None
 
 STEPS = 6  # of Heun's method from noise to a latent; more meet requests no better
+DENSITY_STEPS = 24  # from a latent to noise: `open` cells within 0.02 nats of 80 steps, on average
 # Fixed steps of equal length, or (dopri5, the paper's) steps that keep `TOLERANCE`.
 SOLVERS = {"euler": diffrax.Euler, "heun": diffrax.Heun, "dopri5": diffrax.Dopri5}
 ADAPTIVE = ("dopri5",)
@@ -217,7 +218,7 @@ def log_prob(
     key: Array | None = None,
     trace: str = "exact",
     num_probes: int = 1,
-    num_steps: int = 40,
+    num_steps: int = DENSITY_STEPS,
     solver: str = "heun",
 ) -> Float[Array, " batch"]:
     """log p(latent | given conditions) in nats.
