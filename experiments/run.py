@@ -46,6 +46,12 @@ def _pretrain_macro(config, workdir):
     pretrain_macro.run(config, workdir)
 
 
+def _fitness_table(config, workdir):
+    from nasgen.pipeline import fitness_table
+
+    fitness_table.run(config, workdir)
+
+
 def _bench_seeds(config, workdir):
     from nasgen.benchmarks import seeds
 
@@ -99,6 +105,7 @@ PIPELINES = {
     "design": _design,
     "pretrain_cells": _pretrain_cells,
     "pretrain_macro": _pretrain_macro,
+    "fitness_table": _fitness_table,
     "bench_seeds": _bench_seeds,
     "bench_proxies": _bench_proxies,
     "bench_skeletons": _bench_skeletons,

@@ -4,11 +4,17 @@ import difflib
 from typing import Any
 
 from nasgen.data.arrays import from_npz
+from nasgen.data.cifar10 import cifar10, cifar10_lossless
 from nasgen.data.digits import digits
 from nasgen.data.task import Dataset
 
 # name -> load(*, seed, ...) -> Dataset
-DATASETS = {"digits": digits, "npz": from_npz}
+DATASETS = {
+    "digits": digits,
+    "npz": from_npz,
+    "cifar10": cifar10,
+    "cifar10_lossless": cifar10_lossless,
+}
 
 
 def load(name: str, **options: Any) -> Dataset:

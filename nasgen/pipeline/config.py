@@ -109,7 +109,7 @@ def optional(rule: Rule) -> Rule:
 
 
 # Tasks by name, and whether each needs `task.path`. The data itself is loaded by `nasgen.data`.
-TASKS = {"digits": False, "npz": True}
+TASKS = {"digits": False, "npz": True, "cifar10": False, "cifar10_lossless": False}
 
 # What every config has.
 COMMON = {
