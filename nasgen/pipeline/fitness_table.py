@@ -216,6 +216,7 @@ def _row(one: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
         "seed": one["seed"],
         "long": one["long"],
         "batch_size": recipe["batch_size"],
+        "score_batch": one["score_batch"],
         **one["costs"],
         **{f"feature_{name}": value for name, value in one["features"].items()},
         **{f"cell_{name}": value for name, value in one["cells"].items()},
