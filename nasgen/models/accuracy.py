@@ -36,14 +36,18 @@ class Trees(NamedTuple):
 
 
 class Predictor(NamedTuple):
-    """mean, scale, low, high: of every input, which is clipped to what the fit has seen and then
-    standardised. linear: a weight for each, and the intercept last."""
+    """names: of the inputs, in order. mean, scale, low, high: of every input, which is clipped to
+    what the fit has seen and then standardised. linear: a weight for each, the intercept last.
+    by_steps: a weight for the product of each with the first, the steps of training, since what
+    counts after ten steps is not what counts after a thousand."""
 
+    names: tuple[str, ...]
     mean: Float[np.ndarray, " inputs"]
     scale: Float[np.ndarray, " inputs"]
     low: Float[np.ndarray, " inputs"]
     high: Float[np.ndarray, " inputs"]
     linear: Float[np.ndarray, " weights"]
+    by_steps: Float[np.ndarray, " inputs"]
     trees: Trees
 
 
@@ -89,9 +93,12 @@ def predict(
 ) -> Float[np.ndarray, " networks"]:
     """Predicted accuracies, in standard deviations. An input that is not finite counts as its
     mean."""
-    rows = np.where(np.isfinite(rows), rows, predictor.mean)
-    z = (np.clip(rows, predictor.low, predictor.high) - predictor.mean) / predictor.scale
-    return z @ predictor.linear[:-1] + predictor.linear[-1] + sum_of_trees(predictor.trees, z)
+    low, high, mean, scale = (
+        a[None] for a in (predictor.low, predictor.high, predictor.mean, predictor.scale)
+    )
+    z = (np.clip(np.where(np.isfinite(rows), rows, mean), low, high) - mean) / scale
+    weights = predictor.linear[None, :-1] + z[:, :1] * predictor.by_steps[None]
+    return (z * weights).sum(1) + predictor.linear[-1] + sum_of_trees(predictor.trees, z)
 
 
 def sum_of_trees(

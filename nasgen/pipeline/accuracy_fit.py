@@ -5,15 +5,19 @@ among the rows of its task and steps.
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.stats import spearmanr
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import Ridge
 
-from nasgen.models.accuracy import SCORES, Predictor, Trees, inputs
+from nasgen.data import parquet
+from nasgen.models.accuracy import SCORES, Predictor, Trees, inputs, predict
 from nasgen.networks import features, topology
+from nasgen.pipeline.config import UserError
 
 
 class Rows(NamedTuple):
@@ -31,11 +35,26 @@ class Rows(NamedTuple):
     steps: Int[np.ndarray, " rows"]
     columns: Mapping[str, np.ndarray]
 
-    def take(self, rows: np.ndarray) -> "Rows":
-        """Some rows."""
-        columns = {name: values[rows] for name, values in self.columns.items()}
-        parts = {n: getattr(self, n)[rows] for n in Rows._fields if n not in ("names", "columns")}
+    def take(self, chosen: np.ndarray) -> "Rows":
+        """Some rows, their targets standardised among themselves."""
+        columns = {name: values[chosen] for name, values in self.columns.items()}
+        parts = {n: getattr(self, n)[chosen] for n in Rows._fields if n not in ("names", "columns")}
+        parts["target"] = standardised(parts["accuracy"], parts["task"], parts["steps"])
         return Rows(names=self.names, columns=columns, **parts)
+
+
+def read_table(path: str):
+    """The table of a fitness_table run. Raises UserError where it is none."""
+    try:
+        parquet.pandas()
+        frame = parquet.read(Path(path))
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    except OSError:
+        raise UserError(f"`config.table` must be a Parquet file; {path} is none.") from None
+    if not {"task", "architecture", "band", "score_batch"} <= set(frame):
+        raise UserError(f"`config.table` must be the table of a fitness_table run; got {path}.")
+    return frame
 
 
 def read_rows(frame) -> Rows:
@@ -88,10 +107,11 @@ def standardised(accuracy, task, steps) -> Float[np.ndarray, " rows"]:
 
 
 def fit_linear(rows: Rows) -> Predictor:
-    """Ridge regression."""
+    """Ridge regression on the inputs and their products with the steps."""
     blank, z = _scaled(rows)
-    model = Ridge(alpha=30.0).fit(z, rows.target)
-    return blank._replace(linear=np.append(model.coef_, model.intercept_))
+    model = Ridge(alpha=30.0).fit(np.concatenate([z, z * z[:, :1]], 1), rows.target)
+    weights, by_steps = np.split(model.coef_, 2)
+    return blank._replace(linear=np.append(weights, model.intercept_), by_steps=by_steps)
 
 
 def fit_trees(rows: Rows) -> Predictor:
@@ -103,8 +123,8 @@ def fit_trees(rows: Rows) -> Predictor:
 def fit_both(rows: Rows) -> Predictor:
     """The mean of both."""
     linear, trees = fit_linear(rows), fit_trees(rows)
-    halves = trees.trees._replace(value=trees.trees.value / 2)
-    return linear._replace(linear=(linear.linear + trees.linear) / 2, trees=halves)
+    halves = {n: (getattr(linear, n) + getattr(trees, n)) / 2 for n in ("linear", "by_steps")}
+    return linear._replace(**halves, trees=trees.trees._replace(value=trees.trees.value / 2))
 
 
 FITS: dict[str, Callable[[Rows], Predictor]] = {
@@ -114,6 +134,32 @@ FITS: dict[str, Callable[[Rows], Predictor]] = {
 }
 
 
+def held_out(rows: Rows, part: np.ndarray, fit: Callable[[Rows], Predictor]) -> np.ndarray:
+    """Each row's prediction by a predictor that saw no row of the same part."""
+    found = np.empty(len(rows.target))
+    for one in np.unique(part):
+        mine = part == one
+        found[mine] = predict(fit(rows.take(~mine)), rows.x[mine])
+    return found
+
+
+def groups(rows: Rows, least: int = 8) -> dict[tuple[str, int, int], np.ndarray]:
+    """Row numbers by task, band and steps, of the groups with at least so many networks."""
+    found: dict[tuple[str, int, int], list[int]] = {}
+    for row, key in enumerate(zip(rows.task, rows.band, rows.steps, strict=True)):
+        found.setdefault((str(key[0]), int(key[1]), int(key[2])), []).append(row)
+    return {key: np.array(one) for key, one in sorted(found.items()) if len(one) >= least}
+
+
+def cross_validated(rows: Rows, fit: Callable[[Rows], Predictor], *, folds: int, seed: int):
+    """Mean Spearman within groups of predictions for networks that the fit did not see."""
+    numbers, own = np.unique(rows.network, return_inverse=True)
+    fold = np.random.default_rng(seed).permutation(len(numbers)) % folds
+    guess = held_out(rows, fold[own], fit)
+    each = [spearmanr(guess[one], rows.accuracy[one])[0] for one in groups(rows, 3).values()]
+    return float(np.nanmean(each))
+
+
 def _scaled(rows: Rows) -> tuple[Predictor, np.ndarray]:
     """A predictor of nothing with the scaling of the inputs, and the scaled inputs."""
     x = np.where(np.isfinite(rows.x), rows.x, np.nan)
@@ -121,7 +167,9 @@ def _scaled(rows: Rows) -> tuple[Predictor, np.ndarray]:
     low, high = np.nanmin(x, 0), np.nanmax(x, 0)
     leaf = np.zeros((1, 1), np.int32)
     nothing = Trees(leaf, np.zeros((1, 1)), leaf, leaf, np.zeros((1, 1)))
-    blank = Predictor(mean, scale, low, high, np.zeros(x.shape[1] + 1), nothing)
+    blank = Predictor(
+        rows.names, mean, scale, low, high, np.zeros(x.shape[1] + 1), np.zeros(x.shape[1]), nothing
+    )
     return blank, (np.where(np.isnan(x), mean, x) - mean) / scale
 
 

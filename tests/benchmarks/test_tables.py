@@ -18,7 +18,7 @@ def test_missing_folder_and_file_are_one_clear_line(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="looked at .*nowhere.* set NASGEN_DATA"):
         tables.require(tables.NB201)
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    with pytest.raises(UserError, match="need nb201.parquet; .* has none: set NASGEN_DATA"):
+    with pytest.raises(UserError, match="needs nb201.parquet; .* has none: set NASGEN_DATA"):
         tables.nb201()
 
 
