@@ -42,6 +42,7 @@ from nasgen.pretrained.bundle import load_bundle
 from nasgen.training.brief import BriefRecipe
 
 TABLE = "fitness_table.parquet"
+_EVERY = 10  # trainings between two tables of what there is
 BUILT_IN = tuple(name for name, needs_path in TASKS.items() if not needs_path)
 TASK_RULES = {
     **{f"{cost}_{end}": wholes(1, 2**40) for cost in ("params", "macs") for end in ("from", "to")},
@@ -187,9 +188,14 @@ def _recipe(settings: ConfigDict, steps: str) -> dict[str, Any]:
 
 
 def train(config: ConfigDict, folder: Path) -> dict[str, Any]:
-    """Trains what is not trained yet."""
+    """Trains what is not trained yet. Meanwhile the table holds what there is."""
     rows = json.loads((folder / "networks.json").read_text())
-    fitness_training.train_all(folder, rows, workers=config.workers)
+
+    def on_trained(done: int) -> None:
+        if done % _EVERY == 0:
+            assemble(config, folder)
+
+    fitness_training.train_all(folder, rows, workers=config.workers, on_trained=on_trained)
     return {"num_trained": len(rows)}
 
 

@@ -7,7 +7,7 @@ takes it, how many there are, or how often the run was interrupted.
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
 from multiprocessing import get_context
@@ -60,8 +60,15 @@ def _load(folder: Path, task: str, part: str) -> Split:
     return Split(*(np.load(folder / f"{task}_{part}_{n}.npy", mmap_mode="r") for n in "xy"))
 
 
-def train_all(folder: Path, rows: Sequence[dict[str, Any]], *, workers: int) -> None:
-    """Writes `parts/NUMBER.npz` for each row whose file is missing.
+def train_all(
+    folder: Path,
+    rows: Sequence[dict[str, Any]],
+    *,
+    workers: int,
+    on_trained: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Writes `parts/NUMBER.npz` for each row whose file is missing; `on_trained` is told how many
+    there are.
 
     rows: JSON values; see `train_one`."""
     parts = folder / "parts"
@@ -82,6 +89,7 @@ def train_all(folder: Path, rows: Sequence[dict[str, Any]], *, workers: int) -> 
             try:
                 for number, done in enumerate(as_completed(running), len(rows) - len(left) + 1):
                     report(number, done.result())
+                    on_trained(number)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
