@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from nasgen.benchmarks import fitness_proof
 from nasgen.benchmarks.statistics import bootstrap_weights, interval, spearman
 from nasgen.pipeline.accuracy_fit import FITS, Rows, groups, held_out, read_rows, read_table
 from nasgen.pipeline.config import COMMON, check, one_of, text, whole
@@ -25,6 +26,7 @@ RULES = {
     "table": text(),
     "fit": one_of(FITS),
     "bootstrap": whole(2, 1_000_000),
+    **fitness_proof.RULES,
 }
 Scores = Mapping[str, np.ndarray]  # of each fitness, a value for every row
 
@@ -34,6 +36,8 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     that is not there."""
     check(config, RULES)
     frame = read_table(config.table)
+    if config.proof.num_seeds:
+        fitness_proof.check_inputs(config.proof, workdir.path)
     rows, rng = read_rows(frame), np.random.default_rng(config.seed)
     results: dict[str, Any] = {"num_networks": len(np.unique(rows.network))}
     held = {"held_out_band": rows.band, "held_out_data": rows.task}
@@ -45,6 +49,8 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
         results |= {f"{name}/{key}": value for key, value in found.items()}
     results |= by_group(rows, {n: rows.columns[n] for n in ("depth", "t_cet")})
     results |= noise(frame)
+    if config.proof.num_seeds:
+        results |= fitness_proof.prove(config.proof, workdir)
     write_report(workdir.path, results)
     write_results(workdir, results)
 

@@ -135,15 +135,28 @@ def _command(name: str, folder, *more: str) -> list[str]:
     return ["run.py", f"--config={file}", f"--workdir={folder}", *more]
 
 
-def test_commands(table, tmp_path, capsys):
-    fit, bench = tmp_path / "fit", tmp_path / "bench"
-    assert run.main(_command("pretrain_accuracy", fit, f"--config.table={table}")) == 0
-    results = json.loads((fit / "results.json").read_text())
+@pytest.fixture(scope="module")
+def fitted(table, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("accuracy") / "fit"
+    assert run.main(_command("pretrain_accuracy", folder, f"--config.table={table}")) == 0
+    return folder
+
+
+def _bench(table, folder, **proof):
+    small = {"table": table, "bootstrap": 50, **{f"proof.{n}": v for n, v in proof.items()}}
+    more = [f"--config.{name}={value}" for name, value in small.items()]
+    assert run.main(_command("bench_fitness", folder, *more)) == 0
+    return json.loads((folder / "results.json").read_text()), (folder / "report.md").read_text()
+
+
+def test_the_fit_as_a_user_types_it(fitted):
+    results = json.loads((fitted / "results.json").read_text())
     assert results["fit"] in FITS and results["num_networks"] == 160
-    assert load_accuracy(str(fit)).names[0] == "log_steps"
-    small = (f"--config.table={table}", "--config.bootstrap=50")
-    assert run.main(_command("bench_fitness", bench, *small)) == 0
-    results = json.loads((bench / "results.json").read_text())
+    assert load_accuracy(str(fitted)).names[0] == "log_steps"
+
+
+def test_the_benchmark_as_a_user_types_it(table, tmp_path):
+    results, page = _bench(table, tmp_path / "bench", num_seeds=0)
     for held in ("held_out_band", "held_out_data"):
         for name in ("predicted_accuracy", "depth", "params", "macs", "zen", "t_cet"):
             low, value, high = (
@@ -154,8 +167,19 @@ def test_commands(table, tmp_path, capsys):
         assert results[f"{held}/depth/spearman"] < -0.2
     assert results["by_steps/digits/40/depth/spearman"] < 0
     assert 0 < results["noise/cifar10/seed_deviation"] < results["noise/cifar10/band_deviation"]
-    page = (bench / "report.md").read_text()
     assert "| predicted_accuracy |" in page and "## Noise" in page
+
+
+@pytest.mark.slow
+def test_the_proof_as_a_user_types_it(table, fitted, tmp_path):
+    proof = dict(num_seeds=1, task="digits", accuracy=fitted, num_exact=4, num_proposals=16)
+    proof |= dict(params=5_000, macs=200_000, score_batch=8, num_train=64, num_test=50)
+    results, page = _bench(table, tmp_path / "bench", steps=2, batch_size=8, warmup=1, **proof)
+    for method in ("random", "random_search", "evolution", "generate"):
+        assert 0 <= results[f"{method}/test_accuracy/median"] <= 1
+        assert len(results[f"{method}/test_accuracy/all"]) == 1
+    assert results["generate/fitness/median"] != results["random/fitness/median"]
+    assert "| evolution |" in page
 
 
 def test_a_table_that_is_none_is_one_line(tmp_path, capsys):
