@@ -3,7 +3,7 @@ cost, each scored by every cheap proxy and briefly trained, some of them longer,
 
     networks.json       what is trained, in order; TASK_*.npy: the images
     parts/*.npz         each network's scores and accuracies
-    fitness_table.parquet
+    fitness_table.parquet, and .json: config and environment
 
 A row is one training: what is known before it (`feature_*`, `cell_*`, `latents`, `proxy_*`, costs),
 then `accuracy_STEPS` and `loss_STEPS` on validation images. Interrupted, it goes on with the next
@@ -36,12 +36,13 @@ from nasgen.pipeline.config import (
     wholes,
 )
 from nasgen.pipeline.fitness_networks import Band
+from nasgen.pipeline.pretrain_cells import card
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_json, write_results
 from nasgen.pretrained.bundle import load_bundle
 from nasgen.training.brief import BriefRecipe
 
-TABLE = "fitness_table.parquet"
+TABLE, CARD = "fitness_table.parquet", "fitness_table.json"
 _EVERY = 10  # trainings between two tables of what there is
 BUILT_IN = tuple(name for name, needs_path in TASKS.items() if not needs_path)
 TASK_RULES = {
@@ -86,7 +87,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     stages = [
         Stage("networks", ("networks.json", *files), partial(draw, config, folder)),
         Stage("trainings", ("parts",), partial(train, config, folder)),
-        Stage("table", (TABLE,), partial(assemble, config, folder)),
+        Stage("table", (TABLE, CARD), partial(assemble, config, folder)),
     ]
     run_stages(workdir, stages)
     figures = {}
@@ -209,7 +210,15 @@ def assemble(config: ConfigDict, folder: Path) -> dict[str, Any]:
         frame = pandas.concat([parquet.read(Path(config.earlier)), frame], ignore_index=True)
         frame = frame.drop_duplicates(["architecture", "task", "seed", "long"])
     frame.to_parquet(folder / TABLE, index=False)
-    return {"num_rows": len(frame), "cpu_hours": float(frame["cpu_seconds"].sum() / 3600)}
+    figures = {
+        "num_rows": len(frame),
+        "num_networks": len(frame.drop_duplicates(["task", "architecture"])),
+        "cpu_hours": float(frame["cpu_seconds"].sum() / 3600),
+    }
+    about = card(config, "networks of open, scored and briefly trained", figures)
+    about["data"] = f"{', '.join(sorted(set(frame['task'])))}: accuracies on validation images"
+    write_json(folder / CARD, about)
+    return figures
 
 
 def _row(one: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:

@@ -70,6 +70,8 @@ def test_rows_say_what_is_known_before_and_after_training(finished):
         last = 6 if row["long"] else 4
         assert 0 <= row[f"accuracy_{last}"] <= 1 and np.isnan(row[f"accuracy_{10 - last}"])
         assert len(row["train_loss"]) == last and row["cpu_seconds"] > 0
+    about = json.loads((finished / "fitness_table.json").read_text())
+    assert about["config"]["digits"]["num"] == 2 and "jax" in about["environment"]["packages"]
     results = json.loads((finished / "results.json").read_text())
     assert results["table/num_rows"] == 3 and results["finished"] is True
 
