@@ -11,7 +11,7 @@ network. `earlier` names a table whose rows are kept: with another seed, a table
 """
 
 import json
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 
 from nasgen import data, pretrained
 from nasgen.data import parquet
+from nasgen.data.task import Dataset
 from nasgen.pipeline import fitness_networks, fitness_training
 from nasgen.pipeline.config import (
     COMMON,
@@ -123,7 +124,7 @@ def _check_together(config: ConfigDict, *, drawn: bool) -> None:
         if config.earlier is not None and not Path(config.earlier).is_file():
             raise UserError(f"`config.earlier` must be a table; {config.earlier} is no file.")
         for name in () if drawn else config.tasks:
-            dataset = data.load(name, seed=config.seed)
+            dataset = _dataset(name, config.seed)
             most = min(config[name].num_train, len(dataset.train.y))
             if config[name].score_batch > most:
                 raise UserError(
@@ -134,13 +135,18 @@ def _check_together(config: ConfigDict, *, drawn: bool) -> None:
         raise UserError(str(error)) from None
 
 
+@cache
+def _dataset(name: str, seed: int) -> Dataset:
+    return data.load(name, seed=seed)
+
+
 def draw(config: ConfigDict, folder: Path) -> dict[str, Any]:
     """Draws and describes every network, in the order of training: the brief ones task by task,
     bands by turns; some of them again, with another seed, for the noise; the long ones."""
     bundle, brief, again, long = load_bundle(config.pretrained), [], [], []
     for task_number, name in enumerate(config.tasks):
         settings = config[name]
-        dataset = data.load(name, seed=config.seed)
+        dataset = _dataset(name, config.seed)
         files = (settings.num_train, settings.num_evaluation)
         fitness_training.save_data(folder, dataset, *files)
         key = jax.random.fold_in(jax.random.key(config.seed), task_number)
@@ -167,6 +173,7 @@ def draw(config: ConfigDict, folder: Path) -> dict[str, Any]:
         brief += [one | short for one in turns[:cut]]
         again += [one | short | {"seed": config.seed + 1} for one in turns[: settings.num_twice]]
         long += [one | more for one in turns[cut:]]
+    _dataset.cache_clear()  # its images are in files now
     rows = brief + again + long
     write_json(folder / "networks.json", rows)
     return {"num_rows": len(rows)}
