@@ -46,10 +46,28 @@ def _pretrain_macro(config, workdir):
     pretrain_macro.run(config, workdir)
 
 
+def _pretrain_accuracy(config, workdir):
+    from nasgen.pipeline import pretrain_accuracy
+
+    pretrain_accuracy.run(config, workdir)
+
+
+def _fitness_table(config, workdir):
+    from nasgen.pipeline import fitness_table
+
+    fitness_table.run(config, workdir)
+
+
 def _bench_seeds(config, workdir):
     from nasgen.benchmarks import seeds
 
     seeds.run(config, workdir)
+
+
+def _bench_fitness(config, workdir):
+    from nasgen.benchmarks import fitness
+
+    fitness.run(config, workdir)
 
 
 def _bench_proxies(config, workdir):
@@ -99,7 +117,10 @@ PIPELINES = {
     "design": _design,
     "pretrain_cells": _pretrain_cells,
     "pretrain_macro": _pretrain_macro,
+    "pretrain_accuracy": _pretrain_accuracy,
+    "fitness_table": _fitness_table,
     "bench_seeds": _bench_seeds,
+    "bench_fitness": _bench_fitness,
     "bench_proxies": _bench_proxies,
     "bench_skeletons": _bench_skeletons,
     "bench_lowerings": _bench_lowerings,

@@ -8,13 +8,21 @@ import inspect
 from typing import Any
 
 from nasgen.data.arrays import from_npz
+from nasgen.data.cifar10 import cifar10, cifar10_lossless
 from nasgen.data.digits import digits
 from nasgen.data.own import from_own, loader_of
 from nasgen.data.task import Dataset
 from nasgen.data.tfds import from_tfds, prepared_folder
 
 # name -> load(*, seed, ...) -> Dataset
-DATASETS = {"digits": digits, "npz": from_npz, "own": from_own, "tfds": from_tfds}
+DATASETS = {
+    "digits": digits,
+    "cifar10": cifar10,
+    "cifar10_lossless": cifar10_lossless,
+    "npz": from_npz,
+    "own": from_own,
+    "tfds": from_tfds,
+}
 
 
 def load(name: str, **options: Any) -> Dataset:

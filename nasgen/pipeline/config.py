@@ -112,7 +112,14 @@ def optional(rule: Rule) -> Rule:
 
 # Tasks by name, and whether each needs `task.path` (None: it may be left out). The data itself is
 # loaded by `nasgen.data`.
-TASKS = {"digits": False, "npz": True, "own": True, "tfds": None}
+TASKS = {
+    "digits": False,
+    "cifar10": False,
+    "cifar10_lossless": False,
+    "npz": True,
+    "own": True,
+    "tfds": None,
+}
 
 # What every config has.
 COMMON = {

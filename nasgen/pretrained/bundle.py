@@ -16,6 +16,7 @@ from safetensors.numpy import load, save
 
 from nasgen.arrays import flatten, unflatten
 from nasgen.models import flow, graph_vae, macro
+from nasgen.models.accuracy import Predictor, Trees
 from nasgen.models.flow import FlowConfig
 from nasgen.models.graph_vae import VaeConfig
 from nasgen.models.macro import MacroConfig
@@ -140,6 +141,32 @@ def load_cells(name: str) -> CellBundle:
         )
 
     return _load(name, "cells", assemble)
+
+
+def save_accuracy(stem: Path, predictor: Predictor, card: dict[str, Any]) -> None:
+    """The same of a predictor of trained accuracy; the card gains the names of its inputs."""
+    arrays = predictor._asdict()
+    names = arrays.pop("names")
+    about = {"space": "open", "names": list(names)}
+    _save(stem, {"accuracy": arrays}, card, about)
+
+
+def load_accuracy(name: str) -> Predictor:
+    """The predictor of this name, shipped or in the folder of a pretrain_accuracy run. Raises
+    ValueError as `load_cells`."""
+
+    def assemble(arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Predictor:
+        trees = _record(Trees, arrays, "accuracy/trees")
+        places = {n: getattr(trees, n).astype(np.int64) for n in ("feature", "left", "right")}
+        rest = {
+            n: arrays[f"accuracy/{n}"] for n in Predictor._fields if n not in ("names", "trees")
+        }
+        names = tuple(card["models"]["names"])
+        if len(names) != len(rest["mean"]):
+            raise ValueError("the card names other inputs than the weights have")
+        return Predictor(names=names, trees=trees._replace(**places), **rest)
+
+    return _load(name, "accuracy", assemble)
 
 
 def weights_hash(name: str) -> str:

@@ -172,7 +172,7 @@ def _zen(w: _Walks) -> tuple[Any, list, list]:
         forward = walks.walk_forward(w.plan, w.draws.weights, images, w.run)
         value = forward.inputs[-1]
         features.append(w.run("relu", (), value) if w.plan.steps[-1].layer.relu else value)
-        scales.append(forward.scales)
+        scales.append(forward.norms)
     return w.run("distances", (), *features), *scales
 
 
