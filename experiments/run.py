@@ -106,6 +106,18 @@ def _bench_flow(config, workdir):
     flows.run(config, workdir)
 
 
+def _bench_search(config, workdir):
+    from nasgen.benchmarks import search
+
+    search.run(config, workdir)
+
+
+def _bench_authors(config, workdir):
+    from nasgen.benchmarks import authors
+
+    authors.run(config, workdir)
+
+
 def _bench_latency(config, workdir):
     from nasgen.benchmarks import latency
 
@@ -128,6 +140,8 @@ PIPELINES = {
     "bench_latency": _bench_latency,
     "bench_generation": _bench_generation,
     "bench_flow": _bench_flow,
+    "bench_search": _bench_search,
+    "bench_authors": _bench_authors,
 }
 
 

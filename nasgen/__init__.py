@@ -6,12 +6,16 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`nasgen.score`, `nasgen.log_prob` and `nasgen.cells`, imported when asked for: nothing else
-    here needs JAX."""
+    """`nasgen.score`, `nasgen.search`, `nasgen.log_prob` and `nasgen.cells`, imported when asked
+    for: nothing else here needs JAX."""
     if name == "score":
         from nasgen.scoring import score
 
         return score
+    if name == "search":
+        import nasgen.search as search  # callable, see there
+
+        return search
     if name in ("cells", "log_prob"):
         import nasgen.cells as cells
 

@@ -50,16 +50,17 @@ def get_config() -> ConfigDict:
 
     # How the architecture is found.
     config.design = ConfigDict()
-    config.design.num_macros = 512  # macro architectures sampled
+    config.design.method = "generate"  # see `nasgen/search/methods.py`; "paper": the paper's
+    config.design.num_macros = 512  # macro architectures sampled in the first round
     config.design.cells_per_macro = 4  # choices of cells tried for each of them
-    config.design.rounds = 4  # of generating and scoring; later ones vary the best so far
     config.design.num_exact = 32  # candidates scored exactly, for each method
     config.design.score_batch = 32  # images in the batch of a score
-    config.design.fitness = "t_cet"  # the zero-cost proxy that ranks candidates
+    config.design.fitness = "t_cet"  # the zero-cost proxy or ensemble that is maximised
     # File of this device's latencies for `budget.latency_ms`, measured and written (minutes) where
     # it lacks them; by default one in the user's cache.
     config.design.latency_table = placeholder(str)
-    config.design.baselines = ("random", "evolution")  # run beside ours, with the same budgets
+    config.design.baselines = ("random", "evolution")  # methods beside it, with the same budgets
+    config.methods = get_methods()
 
     # How the winner is trained.
     config.train = ConfigDict()
@@ -77,3 +78,22 @@ def get_config() -> ConfigDict:
     config.report.plots = True  # figures too (needs matplotlib)
 
     return config
+
+
+def get_methods() -> ConfigDict:
+    """The settings of the methods of search."""
+    methods = ConfigDict()
+    methods.generate = ConfigDict()  # also of "macro_only"
+    methods.generate.batch = 8  # exact scores a round
+    methods.generate.elites = 8  # the best so far, which a round varies
+    methods.generate.generations = 8  # of edits that are ranked before a round scores
+    methods.generate.width = 128  # networks edited in each of them
+    methods.paper = ConfigDict()  # the paper's constants, for design.num_exact = 20_000
+    methods.paper.spaces = 3_000  # scores that go to spaces, before their networks evolve
+    methods.paper.population = 512
+    methods.evolution = ConfigDict()  # as in Real et al.; also of "cells_only"
+    methods.evolution.population = 100  # at most half of all scores
+    methods.evolution.tournament = 25  # of the population, in proportion
+    methods.local_search = ConfigDict()
+    methods.local_search.patience = 100  # neighbours that bring nothing, before a restart
+    return methods

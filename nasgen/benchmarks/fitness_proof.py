@@ -15,23 +15,22 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nasgen import data, pretrained
-from nasgen.data.task import Dataset, Split
-from nasgen.keys import children, generator
+from nasgen.data.task import Dataset
+from nasgen.keys import children
 from nasgen.models.accuracy import Predictor
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import fitness_training
 from nasgen.pipeline.config import UserError, boolean, number, one_of, text, whole
-from nasgen.pipeline.design import make_problem
 from nasgen.pipeline.fitness import predicted_accuracy
 from nasgen.pipeline.fitness_table import BUILT_IN
-from nasgen.pipeline.generators import search_generators
-from nasgen.pipeline.request import Request
+from nasgen.pipeline.problems import batch_of, make_problem
 from nasgen.pipeline.stages import Stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_json
 from nasgen.pretrained.bundle import Bundle, load_accuracy, load_bundle
-from nasgen.search.baselines import draw_within, random_search, regularised_evolution
-from nasgen.search.generate import generate
-from nasgen.search.problem import Problem
+from nasgen.search.draws import draw_within
+from nasgen.search.loop import search
+from nasgen.search.methods import configured
+from nasgen.search.state import scores
 from nasgen.spaces import SPACES
 from nasgen.spaces.formats import architecture_to_json
 from nasgen.training.brief import BriefRecipe
@@ -58,7 +57,9 @@ RULES = {
     "proof.flip": boolean(),
     "proof.workers": whole(1, 1024),
 }
-METHODS = ("random", "random_search", "evolution", "generate")
+# our name -> the search's
+SEARCHES = {"random_search": "random", "evolution": "evolution", "generate": "generate"}
+METHODS = ("random", *SEARCHES)
 RECIPE = ("batch_size", "learning_rate", "warmup", "max_shift", "flip")
 OPEN = SPACES["open"]
 _NETWORKS = "proof.json"
@@ -109,7 +110,7 @@ def _search_all(settings: ConfigDict, folder: Path) -> dict[str, Any]:
     recipe = BriefRecipe(steps=(settings.steps,), **fields)._asdict()
     rows = []
     for seed in range(settings.num_seeds):
-        for method, (architecture, fitness) in search(
+        for method, (architecture, fitness) in find(
             settings, dataset, bundle, predictor, jax.random.key(seed)
         ).items():
             announce(f"seed {seed}", f"{method} found a network of fitness {fitness:.2f}")
@@ -133,37 +134,28 @@ def _train(settings: ConfigDict, folder: Path) -> None:
     fitness_training.train_all(folder, rows, workers=settings.workers)
 
 
-def search(
+def find(
     settings: ConfigDict, dataset: Dataset, bundle: Bundle, predictor: Predictor, key
 ) -> dict[str, tuple[Architecture, float]]:
     """What each method finds for one seed, and its fitness."""
     keys = children(key, "problem", "batch", "weights", *METHODS)
     budget, task = Budget(params=settings.params, macs=settings.macs), dataset.task
-    rows = generator(keys["batch"]).choice(len(dataset.train.y), settings.score_batch)
-    batch = Split(dataset.train.x[rows], dataset.train.y[rows])
+    batch = batch_of(keys["batch"], dataset, settings.score_batch)
 
     def score(architectures) -> np.ndarray:
         plans = [make_plan(one, OPEN.ops, task) for one in architectures]
         return predicted_accuracy(predictor, plans, task, *batch, keys["weights"], settings.steps)
 
-    num_clusters = bundle.macro_config.vocabulary.num_clusters
-    problem: Problem = make_problem(
-        Request(dataset, budget, bundle, OPEN),
-        keys["problem"],
-        fitness=bundle.fitness,
-        batch=settings.score_batch,
-        num_clusters=num_clusters,
-    )._replace(score=score)
-    name = "predicted_accuracy"
-    learned = search_generators(bundle, OPEN, task, budget, cells_per_macro=1, fitness=name)
+    problem = make_problem(
+        *(keys["problem"], bundle, task, budget, batch), fitness=score, cells_per_macro=1
+    )
     (one,) = draw_within(keys["random"], problem, 1)
-    num = settings.num_exact
-    found = {
-        "random_search": random_search(keys["random_search"], problem, num),
-        "evolution": regularised_evolution(keys["evolution"], problem, num),
-        "generate": generate(
-            keys["generate"], problem, learned, num, num_proposals=settings.num_proposals
-        )[0],
-    }
-    best = {n: (one.best, float(np.nanmax(one.scores))) for n, one in found.items()}
-    return {"random": (one, float(score([one])[0])), **best}
+    found = {"random": (one, float(score([one])[0]))}
+    settings_of = {"generate": {"proposals": settings.num_proposals}}
+    for name, method in SEARCHES.items():
+        run = configured(method, settings_of)
+        state = search(keys[name], run, problem, settings.num_exact)
+        fitness = scores(state, problem)
+        best = int(np.argmax(fitness))
+        found[name] = state.architectures[best], float(fitness[best])
+    return found

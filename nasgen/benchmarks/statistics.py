@@ -122,6 +122,17 @@ def with_interval(
     return {"": float(statistic(scores, accuracies)), "_low": low, "_high": high}
 
 
+def median_with_interval(
+    rng: np.random.Generator, values: Sequence[float], *, num_samples: int = 2_000
+) -> tuple[float, tuple[float, float]]:
+    """The median and its bootstrap interval; with few values that is about their range. Values may
+    be infinite: for what was never reached."""
+    values = np.asarray(values, np.float64)
+    rows = rng.integers(0, len(values), (num_samples, len(values)))
+    low, high = np.quantile(np.median(values[rows], 1), [0.025, 0.975], method="nearest")
+    return float(np.median(values)), (float(low), float(high))
+
+
 def agreement(
     scores: Values,
     accuracies: Values,

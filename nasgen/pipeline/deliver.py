@@ -28,6 +28,7 @@ from nasgen.pipeline.config import flat
 from nasgen.pipeline.request import Request
 from nasgen.pipeline.stages import read_stage
 from nasgen.pipeline.workdir import RESULTS, Workdir, write_results
+from nasgen.report.card import METHODS
 from nasgen.report.markdown import write_report
 from nasgen.search.problem import finite
 from nasgen.spaces.formats import architecture_from_json
@@ -193,7 +194,7 @@ def finish(workdir: Workdir, request: Request, stage_names: list[str]) -> None:
     budget = {f"budget_{n}": b for n, b in request.budget._asdict().items() if b is not None}
     best = {
         f"best_score_{OURS if name == 'ours' else name}": outcome[f"method.{name}.best_score"]
-        for name in ("ours", "random", "evolution")
+        for name in METHODS
         if f"method.{name}.best_score" in outcome
     }
     seconds = {f"seconds/{name}": stage["seconds"] for name, stage in stages.items()}

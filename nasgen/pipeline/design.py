@@ -1,14 +1,14 @@
 """A design run: task and budget to a trained network that the two generative levels wrote.
 
     search.json     what nasgen scored, best first last; candidates.npz: everything it proposed
-    baselines.json  the same of random search and regularised evolution, at as many exact scores
+    baselines.json  the same of other methods, at as many exact scores
+    searches/       where each search stands, see `kept_search`
 
 then training and delivery, see `deliver`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,30 +16,18 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nasgen.compile_clock import CLOCK
-from nasgen.keys import children, generator
-from nasgen.networks import costs
-from nasgen.networks.latency_model import predict
-from nasgen.networks.plans.open import make_plan
+from nasgen.keys import children
 from nasgen.pipeline import deliver
-from nasgen.pipeline.config import UserError
-from nasgen.pipeline.generators import design, kept_cells, search_generators
-from nasgen.pipeline.latency import implied_budget
+from nasgen.pipeline.config import SEARCHES, UserError
+from nasgen.pipeline.kept_search import found_to_json, kept_search
+from nasgen.pipeline.problems import batch_of, make_problem
 from nasgen.pipeline.request import Request
 from nasgen.pipeline.stages import Stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_json
-from nasgen.proxies import PROXIES
-from nasgen.proxies.engine import score
-from nasgen.search.baselines import random_search, regularised_evolution
-from nasgen.search.generate import generate
-from nasgen.search.problem import BudgetError, Found, Problem
-from nasgen.spaces import Space, graphs
-from nasgen.spaces import macro as macro_space
-from nasgen.spaces.formats import architecture_to_json
-from nasgen.training.progress import announce, progress
-from nasgen.types import Architecture, Budget, Costs
-
-BASELINES = {"random": random_search, "evolution": regularised_evolution}
-_MAX_CHANNELS = 256  # of random architectures: the range that pretraining saw, too
+from nasgen.search.methods import configured
+from nasgen.search.problem import BudgetError, Problem
+from nasgen.search.state import SearchState, scores
+from nasgen.training.progress import announce
 
 
 def run(config: ConfigDict, workdir: Workdir, request: Request) -> None:
@@ -48,9 +36,9 @@ def run(config: ConfigDict, workdir: Workdir, request: Request) -> None:
     draws = config.report.plots and find_spec("matplotlib") is not None
     stages = [
         Stage(
-            "search", ("search.json", "candidates.npz"), lambda: _search(config, request, folder)
+            "search", ("search.json", "candidates.npz"), lambda: _search(config, request, workdir)
         ),
-        Stage("baselines", ("baselines.json",), lambda: _baselines(config, request, folder)),
+        Stage("baselines", ("baselines.json",), lambda: _baselines(config, request, workdir)),
         Stage(
             "train",
             ("trained.npz", "train"),
@@ -67,151 +55,93 @@ def run(config: ConfigDict, workdir: Workdir, request: Request) -> None:
     print(deliver.in_words(folder), flush=True)
 
 
-def make_problem(request: Request, key, *, fitness: str, batch: int, num_clusters: int) -> Problem:
-    """The search problem of a request: the same for nasgen and for the baselines."""
-    dataset, space, task = request.dataset, request.space, request.dataset.task
-    keys = children(key, "batch", "weights")
-    rows = generator(keys["batch"]).choice(len(dataset.train.y), batch, replace=False)
-    images, labels = dataset.train.x[rows], dataset.train.y[rows]
-    size = min(task.input_shape[:2])
-
-    def sample(sample_key, num: int) -> list[Architecture]:
-        parts = children(sample_key, "macros", "cells")
-        macros = macro_space.sample(
-            parts["macros"], num, num_clusters=num_clusters, size=size, max_channels=_MAX_CHANNELS
-        )
-        num_cells = sum(len(one.stages) for one in macros)
-        return macro_space.with_cells(
-            macros, graphs.unpack(space.sample(parts["cells"], num_cells))
-        )
-
-    def mutate(mutate_key, architecture: Architecture) -> Architecture:
-        parts = children(mutate_key, "kind", "change", "cells")
-        rng = generator(parts["kind"])
-        if rng.random() < 0.5:  # a cell
-            index = int(rng.integers(len(architecture.cells)))
-            cell = space.mutate(parts["change"], architecture.cells[index])
-            cells = architecture.cells[:index] + (cell,) + architecture.cells[index + 1 :]
-            return architecture._replace(cells=cells)
-        macro = macro_space.mutate(
-            parts["change"], architecture.macro, num_clusters=num_clusters, size=size
-        )
-        kept = kept_cells(architecture, macro)
-        fresh = iter(graphs.unpack(space.sample(parts["cells"], kept.count(None))))
-        return Architecture(macro, tuple(next(fresh) if cell is None else cell for cell in kept))
-
-    def count(architectures: Sequence[Architecture]) -> Costs:
-        return costs.count_many(architectures, space.ops, task)
-
-    def score_all(architectures: Sequence[Architecture]) -> np.ndarray:
-        plans = [make_plan(one, space.ops, task) for one in architectures]
-        proxies = {fitness: PROXIES[fitness]}
-        return score(plans, proxies, keys["weights"], images, labels).values[fitness]
-
-    def latency(architectures: Sequence[Architecture]) -> np.ndarray:
-        return predict(request.latency, [make_plan(one, space.ops, task) for one in architectures])
-
-    predicts = latency if request.latency else None
-    return Problem(sample, mutate, count, score_all, identity, request.budget, predicts)
-
-
-def identity(architecture: Architecture) -> bytes:
-    """Equal for architectures that build the same network, whatever clusters and node order."""
-    stages = [stage[1:] for stage in architecture.macro.stages]
-    keys = graphs.canonical_keys(graphs.pack(architecture.cells))
-    return str((stages, architecture.macro.final_width)).encode() + b"".join(keys)
-
-
 def _keys(config: ConfigDict) -> dict[str, Any]:
-    return children(jax.random.key(config.seed), "problem", "search", *BASELINES, "training")
+    names = ("problem", "batch", "search", "training", *SEARCHES)
+    return children(jax.random.key(config.seed), *names)
 
 
 def _problem(config: ConfigDict, request: Request) -> Problem:
+    """The search problem: the same for nasgen and for the baselines."""
+    settings, keys = config.design, _keys(config)
     return make_problem(
-        request,
-        _keys(config)["problem"],
-        fitness=config.design.fitness,
-        batch=config.design.score_batch,
-        num_clusters=request.bundle.macro_config.vocabulary.num_clusters,
-    )
-
-
-def _search(config: ConfigDict, request: Request, folder: Path) -> dict[str, Any]:
-    """nasgen's own search."""
-    settings, task = config.design, request.dataset.task
-    problem, key = _problem(config, request), _keys(config)["search"]
-
-    def propose(propose_key, budget: Budget, num: int) -> list[Architecture]:
-        return design(request.bundle, propose_key, task, budget, num)
-
-    generators = search_generators(
+        keys["problem"],
         request.bundle,
-        request.space,
-        task,
-        implied_budget(jax.random.fold_in(key, 2**31), problem, propose),
-        cells_per_macro=settings.cells_per_macro,
+        request.dataset.task,
+        request.budget,
+        batch_of(keys["batch"], request.dataset, settings.score_batch),
         fitness=settings.fitness,
+        latency=request.latency,
+        cells_per_macro=settings.cells_per_macro,
     )
+
+
+def method_settings(config: ConfigDict) -> Mapping[str, Mapping[str, int]]:
+    """The settings of the methods, by name."""
+    proposals = {"proposals": config.design.num_macros * config.design.cells_per_macro}
+    groups = config.methods.to_dict()
+    return {**groups, "generate": {**groups["generate"], **proposals}}
+
+
+def _search(config: ConfigDict, request: Request, workdir: Workdir) -> dict[str, Any]:
+    """nasgen's own search."""
+    settings, problem = config.design, _problem(config, request)
+    method = configured(settings.method, method_settings(config))
     try:
-        with progress(settings.num_exact, label="nasgen: exact scores") as report:
-            found, candidates = generate(
-                key,
-                problem,
-                generators,
-                settings.num_exact,
-                num_proposals=settings.num_macros * settings.cells_per_macro,
-                rounds=settings.rounds,
-                on_scored=lambda done: report(done, ""),
-            )
+        state = kept_search(
+            workdir,
+            "nasgen",
+            _keys(config)["search"],
+            method,
+            problem,
+            settings.num_exact,
+            space=request.space,
+        )
     except BudgetError as error:
         raise UserError(str(error)) from None
-    arrays = {name: np.array(column) for name, column in candidates._asdict().items()}
-    np.savez(folder / "candidates.npz", **arrays)
-    write_json(folder / "search.json", found_to_json(found, problem, request.space))
-    inside = arrays["inside"]
+    noted = _noted(state)
+    np.savez(workdir.path / "candidates.npz", **noted)
+    write_json(workdir.path / "search.json", found_to_json(state, problem, request.space))
+    inside, first = noted["inside"], noted["fresh"] & (noted["round"] == 0)
     announce("search", f"{inside.sum()} of {len(inside)} generated networks keep the budget")
-    first = arrays["round"] == 0
     return {
         "num_proposed": len(inside),
         "num_inside": int(inside.sum()),
-        "share_inside_first_round": float(inside[first].mean()),
-        "num_exact": len(found.scores),
-        "num_not_finite": int((~np.isfinite(found.scores)).sum()),
+        "share_inside_first_round": float(inside[first].mean()) if first.any() else None,
+        "num_exact": state.evaluations,
+        "num_not_finite": int((~np.isfinite(scores(state, problem))).sum()),
     }
 
 
-def found_to_json(found: Found, problem: Problem, space: Space) -> dict[str, Any]:
-    """What a method found, for its file: networks in the order scored, with scores and costs."""
-    counted = problem.count(found.architectures)
+def _noted(state: SearchState) -> dict[str, np.ndarray]:
+    """What was proposed; of a method that proposes nothing, what it scored."""
+    columns = state.proposed._asdict()
+    if len(state.proposed.params):
+        return columns
+    yes, zeros = np.ones(state.evaluations, bool), np.zeros(state.evaluations, np.int64)
     return {
-        "architectures": [architecture_to_json(one, space) for one in found.architectures],
-        "scores": found.scores,
-        "params": counted.params,
-        "macs": counted.macs,
-        "seconds": found.seconds,
+        "params": state.costs.params,
+        "macs": state.costs.macs,
+        "inside": yes,
+        "fresh": ~yes,
+        "round": zeros,
     }
 
 
-def _baselines(config: ConfigDict, request: Request, folder: Path) -> dict[str, Any]:
-    """Random search and evolution, each with as many exact scores as nasgen had. One that finds
-    no network within the budget says so and is left out."""
-    settings, problem = config.design, _problem(config, request)
-    found = {}
+def _baselines(config: ConfigDict, request: Request, workdir: Workdir) -> dict[str, Any]:
+    """Other methods, each with as many exact scores as nasgen had. One that finds no network within
+    the budget says so and is left out."""
+    settings, problem, found = config.design, _problem(config, request), {}
     for name in settings.baselines:
-        method: Callable[..., Found] = BASELINES[name]
-        compiled = CLOCK.seconds
+        method, compiled = configured(name, method_settings(config)), CLOCK.seconds
         try:
-            with progress(settings.num_exact, label=f"{name}: exact scores") as report:
-                result = method(
-                    _keys(config)[name],
-                    problem,
-                    settings.num_exact,
-                    on_scored=lambda done, report=report: report(done, ""),
-                )
+            state = kept_search(
+                *(workdir, name, _keys(config)[name], method, problem, settings.num_exact),
+                space=request.space,
+            )
         except BudgetError as error:
             announce(name, f"left out: {error}")
             continue
-        found[name] = found_to_json(result, problem, request.space)
+        found[name] = found_to_json(state, problem, request.space)
         found[name]["seconds_compile"] = CLOCK.seconds - compiled
-    write_json(folder / "baselines.json", found)
+    write_json(workdir.path / "baselines.json", found)
     return {}

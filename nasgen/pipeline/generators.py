@@ -21,8 +21,7 @@ from nasgen.networks.features import features
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.cell_generator import neighbours, write_cells
 from nasgen.pretrained.bundle import Bundle
-from nasgen.search.generate import Generators
-from nasgen.search.problem import BudgetError
+from nasgen.search.problem import BudgetError, Generators
 from nasgen.spaces import Space, graphs
 from nasgen.spaces import macro as macro_space
 from nasgen.types import Architecture, Budget, Cell, MacroArchitecture, Task

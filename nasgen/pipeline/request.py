@@ -15,7 +15,7 @@ from nasgen.networks.latency_model import Predictor, predict
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import latency
 from nasgen.pipeline.config import UserError, nearest, task_options
-from nasgen.proxies import PROXIES, Proxy
+from nasgen.proxies import PROXIES
 from nasgen.spaces import SPACES, Space
 from nasgen.spaces.macro import MAX_STAGES, max_downsamples
 from nasgen.training.progress import announce
@@ -46,11 +46,10 @@ class Request(NamedTuple):
 def load_request(config: ConfigDict) -> Request:
     """Data, budget and weights of a config. Raises UserError where they cannot be used; whatever
     can be said without the learned models is said before they are imported, which takes seconds."""
-    singles = sorted(name for name, proxy in PROXIES.items() if isinstance(proxy, Proxy))
-    if config.design.fitness not in singles:  # an ensemble's score depends on its pool
+    if config.design.fitness not in PROXIES:
         raise UserError(
-            f"`config.design.fitness` must be one of {singles}; "
-            f"got {config.design.fitness!r}{nearest(config.design.fitness, singles)}"
+            f"`config.design.fitness` must be one of {sorted(PROXIES)}; "
+            f"got {config.design.fitness!r}{nearest(config.design.fitness, PROXIES)}"
         )
     if config.train.batch_size % jax.device_count():
         raise UserError(

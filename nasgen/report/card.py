@@ -19,7 +19,16 @@ CARD_KEYS = {
     "training",
     "validation_accuracy",
 }
-METHODS = {"ours": "nasgen", "random": "random search", "evolution": "regularised evolution"}
+METHODS = {
+    "ours": "nasgen",
+    "generate": "nasgen",
+    "paper": "HL-Evo (the paper's)",
+    "random": "random search",
+    "evolution": "regularised evolution",
+    "local_search": "local search",
+    "cells_only": "cells only",
+    "macro_only": "macro only",
+}
 # field of Budget and Costs -> what it is called
 COSTS = {
     "params": "Parameters",

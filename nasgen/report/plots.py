@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from nasgen.report import style
 from nasgen.report.card import METHODS
+from nasgen.search.pareto import objectives, pareto_set
 from nasgen.types import Budget
 
 
@@ -115,6 +116,70 @@ def search_curves(curves: Mapping[str, Sequence[float]], *, score: str = "score"
         y=f"best {score}",
         legend=bool(curves),
     )
+    return figure
+
+
+def curves_over_seeds(
+    curves: Mapping[str, Sequence[Sequence[float]]], *, score: str = "score"
+) -> Figure:
+    """Of each method: the median over seeds of the best exact score so far, and their range."""
+    figure, (axes,) = style.figure(4.2)
+    for index, (method, seeds) in enumerate(curves.items()):
+        look = style.SERIES[index % len(style.SERIES)]
+        length = min(map(len, seeds))
+        rows = np.array([seed[:length] for seed in seeds], float)
+        steps, middle = np.arange(1, length + 1), np.median(rows, 0)
+        marks = np.unique(np.geomspace(1, length, 8).astype(int)) - 1
+        label = f"{METHODS.get(method, method)}: {_score(middle[-1])}"
+        axes.plot(
+            steps,
+            middle,
+            label=label,
+            linewidth=1.6,
+            markersize=4,
+            markevery=marks.tolist(),
+            **look,
+        )
+        axes.fill_between(
+            steps, rows.min(0), rows.max(0), color=look["color"], alpha=0.12, linewidth=0
+        )
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    style.finish(
+        axes,
+        title="Search: the best so far, median and range over seeds",
+        x="networks scored exactly",
+        y=f"best {score}",
+        legend=bool(curves),
+    )
+    return figure
+
+
+def pareto_sets(found: Mapping[str, Mapping[str, np.ndarray]], *, score: str = "score") -> Figure:
+    """Of each method, arrays `scores`, `params`, `macs`: the networks that no other of its own
+    beats in score and one cost, as a staircase."""
+    figure, panels = style.figure(3.4, columns=2)
+    titles = {"params": "parameters", "macs": "MACs for one image"}
+    for axes, (cost, title) in zip(panels, titles.items(), strict=True):
+        for index, (method, one) in enumerate(found.items()):
+            look = style.SERIES[index % len(style.SERIES)]
+            kept = pareto_set(objectives(one["scores"], one[cost]))
+            order = np.argsort(one[cost][kept], kind="stable")
+            x, y = one[cost][kept][order], one["scores"][kept][order]
+            axes.plot(
+                x,
+                y,
+                drawstyle="steps-post",
+                label=METHODS.get(method, method),
+                linewidth=1.3,
+                markersize=3.5,
+                **look,
+            )
+        axes.set_xscale("log")
+        _count_axis(axes.xaxis)
+        last = cost == "macs"
+        style.finish(axes, title=f"Score and {title}", x=title, y="" if last else score)
+    panels[0].legend(fontsize=style.SMALL, frameon=False, labelcolor=style.INK)
     return figure
 
 

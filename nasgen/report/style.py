@@ -8,11 +8,15 @@ WIDTH = 7.4  # inches: a page's column at 100 %
 INK, FAINT, GRID = "#1f2430", "#5b6270", "#e3e6ea"
 # Okabe and Ito's colours, told apart by readers of any colour vision.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#9aa1ab"
+PINK, SKY, YELLOW = "#CC79A7", "#56B4E9", "#B8A800"
 SERIES = (
     {"color": BLUE, "linestyle": "-", "marker": "o"},
     {"color": RED, "linestyle": "--", "marker": "s"},
     {"color": GREEN, "linestyle": ":", "marker": "^"},
     {"color": ORANGE, "linestyle": "-.", "marker": "D"},
+    {"color": PINK, "linestyle": "-", "marker": "v"},
+    {"color": SKY, "linestyle": "--", "marker": "P"},
+    {"color": YELLOW, "linestyle": "-.", "marker": "X"},
 )
 TEXT, SMALL, TITLE = 9, 8, 10.5  # points
 

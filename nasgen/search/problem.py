@@ -8,9 +8,52 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
-from nasgen.types import Architecture, Budget, Costs
+from nasgen.types import Architecture, Budget, Cell, Costs, MacroArchitecture
 
 Latency = Callable[[Sequence[Architecture]], Float[np.ndarray, " architectures"]]
+Parts = Float[np.ndarray, "architectures parts"]
+
+
+class Moves(NamedTuple):
+    """The space's own steps, a level at a time.
+
+    cells: random cells. edit_cell: a cell one random edit away. edit_macro: the stages one random
+    edit away, and each one's cell, None where its cluster is another now.
+    start: the hand-made macro architecture that the paper's search starts from.
+    """
+
+    cells: Callable[[Key[Array, ""], int], list[Cell]]
+    edit_cell: Callable[[Key[Array, ""], Cell], Cell]
+    edit_macro: Callable[
+        [Key[Array, ""], Architecture], tuple[MacroArchitecture, list[Cell | None]]
+    ]
+    start: MacroArchitecture
+
+
+class Generators(NamedTuple):
+    """The learned parts, as callables.
+
+    propose: `(key, num) -> architectures` written for the task and budget.
+    vary: `(key, architectures) -> architectures` near the given ones, one each.
+    features: what the surrogate reads of architectures, `[n, features]`.
+    rank: `(features, scored features, scores) -> predicted scores`; the scored may be empty.
+    macros: `(key, num) -> macro architectures` as `propose` writes them.
+    fill: `(key, macro architectures) -> architectures`, each stage's cell drawn of its cluster.
+    neighbours: `(key, cells) -> cells` of the same conditions, one each.
+    """
+
+    propose: Callable[[Key[Array, ""], int], list[Architecture]]
+    vary: Callable[[Key[Array, ""], Sequence[Architecture]], list[Architecture]]
+    features: Callable[[Sequence[Architecture]], Float[np.ndarray, "n features"]]
+    rank: Callable[[np.ndarray, np.ndarray, np.ndarray], Float[np.ndarray, " n"]]
+    macros: Callable[[Key[Array, ""], int], list[MacroArchitecture]] | None = None
+    fill: Callable[[Key[Array, ""], Sequence[MacroArchitecture]], list[Architecture]] | None = None
+    neighbours: Callable[[Key[Array, ""], Sequence[Cell]], list[Cell]] | None = None
+
+
+def first_part(parts: Parts) -> Float[np.ndarray, " architectures"]:
+    """The fitness that is one score."""
+    return parts[:, 0]
 
 
 class Problem(NamedTuple):
@@ -19,31 +62,26 @@ class Problem(NamedTuple):
     sample: random architectures of the space, most of them over any budget.
     mutate: an architecture one random edit away.
     count: exact costs, cheap, thousands at a time.
-    score: the exact fitness, expensive: what every method is charged for. Higher is better.
+    measure: the parts of the exact fitness, expensive: what every method is charged for.
+    combine: scores of all that was measured from their parts, higher is better; the score of one
+        may depend on the others' (ranks), so it is computed anew after each step.
     identity: equal only for architectures that build the same network.
     latency: predicted milliseconds, slower than counting; needed where the budget bounds them.
+    names: of the parts.
+    moves, generators: for the methods that say so.
     """
 
     sample: Callable[[Key[Array, ""], int], list[Architecture]]
     mutate: Callable[[Key[Array, ""], Architecture], Architecture]
     count: Callable[[Sequence[Architecture]], Costs]
-    score: Callable[[Sequence[Architecture]], Float[np.ndarray, " architectures"]]
+    measure: Callable[[Sequence[Architecture]], Parts]
     identity: Callable[[Architecture], bytes]
     budget: Budget
     latency: Latency | None = None
-
-
-class Found(NamedTuple):
-    """What a method scored, in order. seconds: wall time of the whole search."""
-
-    architectures: list[Architecture]
-    scores: Float[np.ndarray, " architectures"]
-    seconds: float
-
-    @property
-    def best(self) -> Architecture:
-        """The architecture of the highest score."""
-        return self.architectures[int(np.argmax(finite(self.scores)))]
+    combine: Callable[[Parts], Float[np.ndarray, " architectures"]] = first_part
+    names: tuple[str, ...] = ("score",)
+    moves: Moves | None = None
+    generators: Generators | None = None
 
 
 def finite(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

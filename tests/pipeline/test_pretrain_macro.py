@@ -12,7 +12,7 @@ from experiments.configs import pretrain_macro as config_file
 from nasgen.arrays import flatten
 from nasgen.pipeline import generators, pretrain_cells, pretrain_macro
 from nasgen.pipeline.config import UserError
-from nasgen.pipeline.design import identity
+from nasgen.pipeline.problems import identity
 from nasgen.pipeline.workdir import close_workdir, open_workdir
 from nasgen.pretrained import bundle as pretrained
 from nasgen.spaces import SPACES, graphs

@@ -3,34 +3,63 @@
 import jax
 import numpy as np
 
-from nasgen.search.generate import Generators
-from nasgen.search.problem import Problem
+from nasgen.pipeline.generators import kept_cells
+from nasgen.search.problem import Generators, Moves, Problem
+from nasgen.spaces import SPACES, graphs
 from nasgen.spaces import macro as macro_space
-from nasgen.types import Architecture, Budget, Cell, Costs
+from nasgen.types import Architecture, Budget, Cell, Costs, MacroArchitecture, Stage
 
 CELL = Cell((0,), ((0, 1), (0, 2), (1, 2)))
 NUM_CLUSTERS, SIZE = 4, 32
+START = MacroArchitecture(tuple(Stage(0, width, 2, 1) for width in (8, 16, 32, 64)), 128)
 
 
 def cost(architecture):
-    """Params: widths times repeats."""
-    return sum(s.channels * s.repeats for s in architecture.macro.stages)
+    """Params: widths times repeats, and as many as its cells have ops."""
+    stages = zip(architecture.macro.stages, architecture.cells, strict=True)
+    return sum(s.channels * s.repeats + len(cell.ops) - 1 for s, cell in stages)
 
 
 def value(architecture):
-    """Grows with cost, more so in cluster 0."""
+    """Grows with cost, more so in cluster 0, and with the first op of every cell."""
     weights = {0: 2.0, 1: 1.0, 2: 0.5, 3: 0.25}
-    return sum(s.channels * s.repeats * weights[s.cluster] for s in architecture.macro.stages)
+    stages = zip(architecture.macro.stages, architecture.cells, strict=True)
+    return sum(s.channels * s.repeats * weights[s.cluster] + c.ops[0] for s, c in stages)
 
 
-def _sample(key, num):
-    macros = macro_space.sample(key, num, num_clusters=NUM_CLUSTERS, size=SIZE, max_channels=128)
+def _cells(key, num):
+    return graphs.unpack(SPACES["open"].sample(key, num))
+
+
+def _macros(key, num):
+    return macro_space.sample(key, num, num_clusters=NUM_CLUSTERS, size=SIZE, max_channels=128)
+
+
+def _fill(key, macros):
     return [Architecture(m, (CELL,) * len(m.stages)) for m in macros]
 
 
-def _mutate(key, architecture):
+def _sample(key, num):
+    return _fill(key, _macros(key, num))
+
+
+def _edit_macro(key, architecture):
     macro = macro_space.mutate(key, architecture.macro, num_clusters=NUM_CLUSTERS, size=SIZE)
-    return Architecture(macro, (CELL,) * len(macro.stages))
+    return macro, kept_cells(architecture, macro)
+
+
+def _mutate(key, architecture):
+    macro, cells = _edit_macro(key, architecture)
+    return Architecture(macro, tuple(CELL if cell is None else cell for cell in cells))
+
+
+def _edit_cell(key, cell):
+    return SPACES["open"].mutate(key, cell)
+
+
+def _neighbours(key, cells):
+    keys = jax.random.split(key, len(cells))
+    return [_edit_cell(one, cell) for one, cell in zip(keys, cells, strict=True)]
 
 
 def _count(architectures):
@@ -39,15 +68,23 @@ def _count(architectures):
 
 
 def problem(params=400):
-    """The toy problem under a budget of `params`, and a list that records what was scored."""
+    """The toy problem under a budget of `params`, and a list that records what was measured."""
     asked = []
 
-    def score(architectures):
+    def measure(architectures):
         asked.extend(architectures)
-        return np.array([value(one) for one in architectures])
+        return np.array([[value(one)] for one in architectures], float)
 
-    made = Problem(_sample, _mutate, _count, score, lambda one: repr(one).encode(), Budget(params))
-    return made, asked
+    return Problem(
+        _sample,
+        _mutate,
+        _count,
+        measure,
+        lambda one: repr(one).encode(),
+        Budget(params),
+        moves=Moves(_cells, _edit_cell, _edit_macro, START),
+        generators=generators(),
+    ), asked
 
 
 def generators():
@@ -57,9 +94,10 @@ def generators():
         return [_mutate(jax.random.fold_in(key, i), one) for i, one in enumerate(parents)]
 
     def features(architectures):
-        return np.array([[cost(one), len(one.cells)] for one in architectures], float)
+        rows = [[cost(one), len(one.cells)] for one in architectures]
+        return np.array(rows, float).reshape(-1, 2)
 
     def rank(rows, scored, scores):
         return rows[:, 0]
 
-    return Generators(_sample, vary, features, rank)
+    return Generators(_sample, vary, features, rank, _macros, _fill, _neighbours)

@@ -1,0 +1,157 @@
+"""nasgen against the networks that the paper's authors found: same T-CET, images and weights.
+
+Budgets are the authors' own: at most 1.0 M params and their largest MACs on CIFAR's shape with 100
+classes; their largest params and MACs at 224 px with 1,000. `SET/best_score` is the best T-CET of
+nasgen after at most `evaluations` exact scores, `SET/authors_best_score` the best of their ten;
+`SET/evaluations_to_beat_authors` is null where it never does. A seed draws images and weights, for
+both sides; medians over seeds, `/all` lists them.
+"""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+from ml_collections import ConfigDict
+
+from nasgen import pretrained
+from nasgen.benchmarks import tables
+from nasgen.benchmarks.search import first_at_least, note_median
+from nasgen.keys import children
+from nasgen.pipeline.config import COMMON, METHODS, UserError, check, some_of, text, whole, wholes
+from nasgen.pipeline.kept_search import found_to_json, kept_search
+from nasgen.pipeline.problems import batch_of, make_problem
+from nasgen.pipeline.stages import Stage, run_stages
+from nasgen.pipeline.workdir import Workdir, write_json, write_results
+from nasgen.pretrained.bundle import Bundle, load_bundle
+from nasgen.search.methods import configured
+from nasgen.search.problem import Problem, finite
+from nasgen.spaces import SPACES
+from nasgen.spaces.formats import architecture_from_json
+from nasgen.types import Architecture, Budget, Task
+
+OPEN = SPACES["open"]
+TASKS = {
+    "cifar": Task("cifar", (32, 32, 3), 100),
+    "imagenet450m": Task("imagenet", (224, 224, 3), 1_000, stem_stride=2),
+}
+PARAMS = {"cifar": 1_000_000}  # the budget that the paper names; elsewhere the authors' largest
+RULES = {
+    **COMMON,
+    **METHODS,
+    "methods.generate.proposals": whole(1, 1_000_000),
+    "pretrained": text(),
+    "sets": some_of(TASKS),
+    "seeds": wholes(0, 2**31),
+    "evaluations": whole(1, 100_000),
+    "authors": whole(1, 1_000),
+    **{f"batch.{name}": whole(2, 4096) for name in TASKS},
+}
+
+
+class Side(NamedTuple):
+    """A set of the authors' networks, and the budget that they keep."""
+
+    networks: list[Architecture]
+    budget: Budget
+
+
+def run(config: ConfigDict, workdir: Workdir) -> None:
+    """Scores both sides and writes results.json. Raises UserError for a config that is off and
+    where the authors' networks are not there."""
+    check(config, RULES)
+    sides = {name: authors(name, config.authors) for name in config.sets}
+    try:
+        pretrained.find(config.pretrained, "macro")
+        bundle = load_bundle(config.pretrained)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, side in sides.items():
+        for seed in config.seeds:
+            problem = _problem(config, bundle, name, side, seed)
+            theirs, ours = f"authors_{name}_{seed}", f"nasgen_{name}_{seed}"
+            works = {
+                theirs: partial(_score, workdir, theirs, side, problem),
+                ours: partial(_search, config, workdir, ours, seed, problem),
+            }
+            for stage, work in works.items():
+                run_stages(workdir, [Stage(stage, (f"{stage}.json",), work)])
+            pair = [json.loads((workdir.path / f"{n}.json").read_text()) for n in works]
+            found.setdefault(name, []).append(compare(*pair))
+    write_results(workdir, collect(config, sides, found))
+
+
+def authors(name: str, num: int) -> Side:
+    """The first `num` of the authors' networks of this set, from the reference folder.
+
+    Raises UserError where the file is missing or is another."""
+    path = Path(tables.reference_folder()) / f"hgen_networks_{name}.json"
+    try:
+        rows = json.loads(path.read_text())
+        macs, params = (max(row[f"counted_{cost}"] for row in rows) for cost in ("macs", "params"))
+        networks = [architecture_from_json(row, OPEN) for row in rows[:num]]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(
+            f"the authors' networks must lie in {path} (set NASGEN_REFERENCE); "
+            f"{type(error).__name__}: {error}"
+        ) from None
+    return Side(networks, Budget(params=PARAMS.get(name, params), macs=macs))
+
+
+def _problem(config: ConfigDict, bundle: Bundle, name: str, side: Side, seed: int) -> Problem:
+    keys, task = children(jax.random.key(seed), "problem", "batch"), TASKS[name]
+    batch = batch_of(keys["batch"], task, config.batch[name])
+    return make_problem(keys["problem"], bundle, task, side.budget, batch, fitness="t_cet")
+
+
+def _score(workdir: Workdir, stage: str, side: Side, problem: Problem) -> None:
+    counted = problem.count(side.networks)
+    scores = problem.combine(problem.measure(side.networks))
+    row = {"scores": scores, "params": counted.params, "macs": counted.macs}
+    write_json(workdir.path / f"{stage}.json", row)
+
+
+def _search(config: ConfigDict, workdir: Workdir, stage: str, seed: int, problem: Problem) -> None:
+    method = configured("generate", config.methods.to_dict())
+    key = jax.random.fold_in(jax.random.key(seed), 1)
+    state = kept_search(workdir, stage, key, method, problem, config.evaluations, space=OPEN)
+    write_json(workdir.path / f"{stage}.json", found_to_json(state, problem, OPEN))
+
+
+def compare(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
+    """Figures of one seed: of the best network of each side."""
+    mark, own = _scores(theirs), _scores(ours)
+    best, curve = int(own.argmax()), np.maximum.accumulate(own)
+    return {
+        "best_score": own[best],
+        "authors_best_score": mark.max(),
+        "evaluations_to_beat_authors": first_at_least(curve, np.nextafter(mark.max(), np.inf)),
+        "evaluations": len(own),
+        "best_params": ours["params"][best],
+        "best_macs": ours["macs"][best],
+        "authors_best_params": theirs["params"][int(mark.argmax())],
+        "authors_best_macs": theirs["macs"][int(mark.argmax())],
+        "seconds": ours["seconds"],
+    }
+
+
+def _scores(found: dict[str, Any]) -> Float[np.ndarray, " networks"]:
+    """Scores of a file, where JSON has null for what is not finite."""
+    return finite(np.array(found["scores"], float))
+
+
+def collect(config: ConfigDict, sides, found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Medians over seeds, by set."""
+    results: dict[str, Any] = {"seeds": list(config.seeds)}
+    for name, rows in found.items():
+        for figure in rows[0]:
+            note_median(results, f"{name}/{figure}", [float(row[figure]) for row in rows])
+        results |= {
+            f"{name}/budget_{n}": getattr(sides[name].budget, n) for n in ("params", "macs")
+        }
+        results[f"{name}/batch"] = config.batch[name]
+    return results

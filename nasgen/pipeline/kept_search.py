@@ -1,0 +1,117 @@
+"""A search that is kept: its state lies in the workdir, and the same call goes on from there.
+
+    searches/NAME-EVALUATIONS.json  what was scored: architectures, and where the method stands
+    searches/NAME-EVALUATIONS.npz   parts of the scores, costs, seconds, all that was proposed
+
+with a sha256 manifest, `stages/NAME-state.json`, written last: what it names is whole.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array, Key
+
+from nasgen.arrays import flatten
+from nasgen.pipeline.workdir import STAGES, Workdir, finish_stage, stage_done, write_json
+from nasgen.search.loop import search
+from nasgen.search.methods import Method
+from nasgen.search.problem import Problem
+from nasgen.search.state import Proposed, SearchState, scores
+from nasgen.spaces import Space
+from nasgen.spaces.formats import architecture_from_json, architecture_to_json
+from nasgen.training.progress import progress
+from nasgen.types import Costs
+
+FOLDER = "searches"
+_SECONDS = 20.0  # between states that are written
+_PLAIN = ("round", "population", "exhausted")
+
+
+def kept_search(
+    workdir: Workdir,
+    name: str,
+    key: Key[Array, ""],
+    method: Method,
+    problem: Problem,
+    evaluations: int,
+    *,
+    space: Space,
+    seconds_between: float = _SECONDS,
+    on_state: Callable[[SearchState], None] = lambda state: None,
+) -> SearchState:
+    """`search.loop.search` under this name, from where an earlier call with the same arguments
+    stood. States are written from time to time and in the end; no result depends on when."""
+    state, written = load_state(workdir, name, problem, space), time.monotonic()
+    start = 0 if state is None else state.evaluations
+    with progress(evaluations, label=f"{name}: exact scores", start=start) as report:
+
+        def keep(now: SearchState) -> None:
+            nonlocal written
+            report(now.evaluations, f"best {scores(now, problem).max():.6g}")
+            if time.monotonic() - written >= seconds_between:
+                save_state(workdir, name, now, space)
+                written = time.monotonic()
+            on_state(now)
+
+        found = search(key, method, problem, evaluations, state=state, on_state=keep)
+    if found is not state:
+        save_state(workdir, name, found, space)
+    return found
+
+
+def save_state(workdir: Workdir, name: str, state: SearchState, space: Space) -> None:
+    """Writes the state, then its manifest, then removes what the manifest named before."""
+    folder = workdir.path / FOLDER
+    folder.mkdir(exist_ok=True)
+    stem = f"{name}-{state.evaluations}-{state.round}"
+    arrays = {"parts": state.parts, "seconds": state.seconds}
+    arrays |= flatten(state.costs, "costs") | flatten(state.proposed, "proposed")
+    np.savez(folder / f"{stem}.npz", **arrays)
+    plain = {field: getattr(state, field) for field in _PLAIN}
+    networks = [architecture_to_json(one, space) for one in state.architectures]
+    write_json(folder / f"{stem}.json", {**plain, "architectures": networks})
+    files = [f"{FOLDER}/{stem}.json", f"{FOLDER}/{stem}.npz"]
+    finish_stage(workdir, f"{name}-state", files)
+    for old in folder.glob(f"{name}-*"):
+        if old.stem != stem:
+            old.unlink()
+
+
+def load_state(workdir: Workdir, name: str, problem: Problem, space: Space) -> SearchState | None:
+    """The state of this name, None where there is no whole one."""
+    manifest = workdir.path / STAGES / f"{name}-state.json"
+    if not manifest.exists() or not stage_done(workdir, f"{name}-state"):
+        return None
+    about, arrays = sorted(workdir.path / one for one in json.loads(manifest.read_text())["files"])
+    values: dict[str, Any] = json.loads(about.read_text())
+    networks = [architecture_from_json(one, space) for one in values["architectures"]]
+    with np.load(arrays) as file:
+        return SearchState(
+            architectures=tuple(networks),
+            parts=file["parts"],
+            costs=_record(Costs, file, "costs"),
+            seconds=file["seconds"],
+            round=values["round"],
+            population=tuple(values["population"]),
+            seen=frozenset(map(problem.identity, networks)),
+            proposed=_record(Proposed, file, "proposed"),
+            exhausted=values["exhausted"],
+        )
+
+
+def found_to_json(state: SearchState, problem: Problem, space: Space) -> dict[str, Any]:
+    """What a method found, for its file: networks in the order scored, with scores and costs."""
+    return {
+        "architectures": [architecture_to_json(one, space) for one in state.architectures],
+        "scores": scores(state, problem),
+        "params": state.costs.params,
+        "macs": state.costs.macs,
+        "seconds": state.seconds[-1],
+    }
+
+
+def _record(kind, file, name: str) -> Any:
+    return kind(*(file[f"{name}/{field}"] for field in kind._fields))

@@ -1,0 +1,210 @@
+"""The search problem of a task and budget, in the space and with the generators of a bundle: the
+same for every method.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from nasgen.data.natural import natural_batch
+from nasgen.data.task import Dataset
+from nasgen.keys import children, generator
+from nasgen.models import mixture
+from nasgen.networks import costs
+from nasgen.networks.latency_model import Predictor, predict
+from nasgen.networks.plans.open import make_plan
+from nasgen.pipeline.cell_generator import neighbours, write_cells
+from nasgen.pipeline.generators import design, kept_cells, search_generators, write_macros
+from nasgen.pipeline.latency import implied_budget
+from nasgen.pretrained.bundle import Bundle
+from nasgen.proxies import PROXIES, Ensemble
+from nasgen.proxies.engine import combined, score
+from nasgen.search.problem import Generators, Moves, Parts, Problem, first_part
+from nasgen.spaces import SPACES, graphs
+from nasgen.spaces import macro as macro_space
+from nasgen.types import Architecture, Budget, Cell, Costs, MacroArchitecture, Stage, Task
+
+MAX_CHANNELS = 256  # of random architectures: the range that pretraining saw, too
+_START = (8, 16, 32, 64)  # channels of the paper's first macro architecture
+_START_FINAL = 128
+
+UserFitness = Callable[[Sequence[Architecture]], Float[np.ndarray, " architectures"]]
+
+
+class Batch(NamedTuple):
+    """The images that networks are scored on, and their labels."""
+
+    images: Float[np.ndarray, "batch height width channels"]
+    labels: Int[np.ndarray, " batch"]
+
+
+class Fitness(NamedTuple):
+    """What is maximised; fields as in `Problem`."""
+
+    names: tuple[str, ...]
+    measure: Callable[[Sequence[Architecture]], Parts]
+    combine: Callable[[Parts], Float[np.ndarray, " architectures"]]
+
+
+def batch_of(key: Key[Array, ""], source: Dataset | Task, size: int) -> Batch:
+    """`size` random training examples, or natural images where there is a task without data.
+
+    Raises ValueError where there are fewer examples."""
+    if isinstance(source, Task):
+        return Batch(*natural_batch(key, size, source.input_shape, source.num_classes))
+    examples = len(source.train.y)
+    if not 2 <= size <= examples:
+        raise ValueError(f"`batch` must be in 2..{examples}, the training examples; got {size}.")
+    rows = generator(key).choice(examples, size, replace=False)
+    return Batch(source.train.x[rows], source.train.y[rows])
+
+
+def make_fitness(
+    key: Key[Array, ""], fitness: str | UserFitness, task: Task, batch: Batch, *, space: str
+) -> Fitness:
+    """A proxy or ensemble by name, with weights drawn from `key`; or a function of architectures.
+
+    Raises ValueError for an unknown name."""
+    if not isinstance(fitness, str):
+        return Fitness(("fitness",), lambda some: np.reshape(fitness(some), (-1, 1)), first_part)
+    if fitness not in PROXIES:
+        raise ValueError(f"`fitness` must be one of {sorted(PROXIES)}; got {fitness!r}.")
+    proxy, ops = PROXIES[fitness], SPACES[space].ops
+    names = tuple(getattr(proxy, "parts", (fitness,)))
+    proxies = {name: PROXIES[name] for name in names}
+
+    def measure(architectures: Sequence[Architecture]) -> Parts:
+        plans = [make_plan(one, ops, task) for one in architectures]
+        values = score(plans, proxies, key, *batch).values
+        return np.stack([values[name] for name in names], 1)
+
+    if not isinstance(proxy, Ensemble):
+        return Fitness(names, measure, first_part)
+
+    def combine(parts: Parts) -> np.ndarray:
+        return combined(proxy, dict(zip(names, parts.T, strict=True)))
+
+    return Fitness(names, measure, combine)
+
+
+def make_problem(
+    key: Key[Array, ""],
+    bundle: Bundle,
+    task: Task,
+    budget: Budget,
+    batch: Batch,
+    *,
+    fitness: str | UserFitness,
+    latency: Predictor | None = None,
+    cells_per_macro: int = 4,
+) -> Problem:
+    """The problem, with everything that any method asks for. latency: where the budget bounds it.
+
+    Raises ValueError for an unknown fitness."""
+    keys, space = children(key, "weights", "implied"), SPACES[bundle.cells.space]
+    goal = make_fitness(keys["weights"], fitness, task, batch, space=space.name)
+    moves = _moves(bundle, task)
+
+    def sample(sample_key, num: int) -> list[Architecture]:
+        parts = children(sample_key, "macros", "cells")
+        macros = macro_space.sample(
+            parts["macros"],
+            num,
+            num_clusters=bundle.macro_config.vocabulary.num_clusters,
+            size=min(task.input_shape[:2]),
+            max_channels=MAX_CHANNELS,
+        )
+        num_cells = sum(len(one.stages) for one in macros)
+        return macro_space.with_cells(macros, moves.cells(parts["cells"], num_cells))
+
+    def mutate(mutate_key, architecture: Architecture) -> Architecture:
+        parts = children(mutate_key, "kind", "change", "cells")
+        rng = generator(parts["kind"])
+        if rng.random() < 0.5:  # a cell
+            cells = list(architecture.cells)
+            index = int(rng.integers(len(cells)))
+            cells[index] = moves.edit_cell(parts["change"], cells[index])
+            return architecture._replace(cells=tuple(cells))
+        macro, kept = moves.edit_macro(parts["change"], architecture)
+        fresh = iter(moves.cells(parts["cells"], kept.count(None)))
+        return Architecture(macro, tuple(next(fresh) if cell is None else cell for cell in kept))
+
+    def count(architectures: Sequence[Architecture]) -> Costs:
+        return costs.count_many(architectures, space.ops, task)
+
+    def milliseconds(architectures: Sequence[Architecture]) -> np.ndarray:
+        return predict(latency, [make_plan(one, space.ops, task) for one in architectures])
+
+    problem = Problem(
+        sample=sample,
+        mutate=mutate,
+        count=count,
+        measure=goal.measure,
+        identity=identity,
+        budget=budget,
+        latency=None if latency is None else milliseconds,
+        combine=goal.combine,
+        names=goal.names,
+        moves=moves,
+    )
+
+    def propose(propose_key, asked: Budget, num: int) -> list[Architecture]:
+        return design(bundle, propose_key, task, asked, num)
+
+    asked = implied_budget(keys["implied"], problem, propose)
+    written = _generators(bundle, task, asked, fitness, cells_per_macro)
+    return problem._replace(generators=written)
+
+
+def _moves(bundle: Bundle, task: Task) -> Moves:
+    space, size = SPACES[bundle.cells.space], min(task.input_shape[:2])
+    num_clusters = bundle.macro_config.vocabulary.num_clusters
+
+    def cells(key, num: int) -> list[Cell]:
+        return graphs.unpack(space.sample(key, num))
+
+    def edit_macro(key, architecture: Architecture):
+        macro = macro_space.mutate(key, architecture.macro, num_clusters=num_clusters, size=size)
+        return macro, kept_cells(architecture, macro)
+
+    return Moves(cells, space.mutate, edit_macro, four_stages(-(-size // task.stem_stride)))
+
+
+def four_stages(size: int) -> MacroArchitecture:
+    """The paper's first macro architecture, for images of `size` pixels behind the stem: channels
+    8/16/32/64, each stage halving the image while there is more than a pixel left."""
+    halvings = macro_space.max_downsamples(size)
+    stages = (Stage(0, c, 2 if i < halvings else 1, 1) for i, c in enumerate(_START))
+    return MacroArchitecture(tuple(stages), _START_FINAL)
+
+
+def _generators(
+    bundle: Bundle, task: Task, asked: Budget, fitness: str | UserFitness, cells_per_macro: int
+) -> Generators:
+    name = fitness if isinstance(fitness, str) else ""
+    options = dict(cells_per_macro=cells_per_macro, fitness=name)
+    written = search_generators(bundle, SPACES[bundle.cells.space], task, asked, **options)
+
+    def macros(key, num: int) -> list[MacroArchitecture]:
+        return write_macros(bundle, key, task, asked, num)
+
+    def fill(key, some: Sequence[MacroArchitecture]) -> list[Architecture]:
+        keys = children(key, "conditions", "cells")
+        clusters = np.array([stage.cluster for one in some for stage in one.stages])
+        conditions = mixture.sample(keys["conditions"], bundle.cells.mixture, clusters)
+        drawn = write_cells(bundle.cells, keys["cells"], conditions)
+        return macro_space.with_cells(some, graphs.unpack(drawn))
+
+    def near(key, cells: Sequence[Cell]) -> list[Cell]:
+        return graphs.unpack(neighbours(bundle.cells, key, graphs.pack(cells)))
+
+    return written._replace(macros=macros, fill=fill, neighbours=near)
+
+
+def identity(architecture: Architecture) -> bytes:
+    """Equal for architectures that build the same network, whatever clusters and node order."""
+    stages = [stage[1:] for stage in architecture.macro.stages]
+    keys = graphs.canonical_keys(graphs.pack(architecture.cells))
+    return str((stages, architecture.macro.final_width)).encode() + b"".join(keys)

@@ -1,0 +1,85 @@
+"""Each level alone: the same problem with the other level taken out, for any method.
+
+`cells_only` fixes the macro architecture, as most searches over cells do; `macro_only` keeps the
+generator's macro architectures and takes its cells away: random ones stand in their place.
+"""
+
+from itertools import product
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key
+
+from nasgen.keys import children, generator
+from nasgen.search.problem import BudgetError, Problem, within
+from nasgen.spaces.macro import with_cells
+from nasgen.types import CHANNEL_STEP, MAX_REPEATS, Architecture, MacroArchitecture
+
+_FACTORS = (1, 1.5, 2, 3, 4, 6, 8, 12, 16)  # of the hand-made widths
+_DRAWS, _SHARE = 64, 0.25  # random cells for each size, and how many of them must fit
+
+
+def cells_only(key: Key[Array, ""], problem: Problem) -> Problem:
+    """The problem whose macro architecture is the hand-made one, as wide and deep as the budget
+    allows; cells are random and mutated. Raises BudgetError where hardly any cells fit."""
+    macro = scaled(key, problem)
+
+    def sample(sample_key, num: int) -> list[Architecture]:
+        return with_cells([macro] * num, problem.moves.cells(sample_key, num * len(macro.stages)))
+
+    def mutate(mutate_key, architecture: Architecture) -> Architecture:
+        keys = children(mutate_key, "place", "change")
+        place = int(generator(keys["place"]).integers(len(architecture.cells)))
+        cells = list(architecture.cells)
+        cells[place] = problem.moves.edit_cell(keys["change"], cells[place])
+        return architecture._replace(cells=tuple(cells))
+
+    return problem._replace(sample=sample, mutate=mutate)
+
+
+def scaled(key: Key[Array, ""], problem: Problem) -> MacroArchitecture:
+    """The hand-made macro architecture, wider by one factor and with so many repeats in every stage
+    that a quarter of random cells keep the budget; of several the one of the most MACs."""
+    start, best, most = problem.moves.start, None, -1.0
+    cells = problem.moves.cells(key, _DRAWS * len(start.stages))
+    for factor, repeats in product(_FACTORS, range(1, MAX_REPEATS + 1)):
+        macro = _scale(start, factor, repeats)
+        drawn = with_cells([macro] * _DRAWS, cells)
+        costs = problem.count(drawn)
+        if within(problem, drawn, costs).mean() >= _SHARE and np.median(costs.macs) > most:
+            best, most = macro, np.median(costs.macs)
+    if best is None:
+        raise BudgetError(f"no size of {start} fits {problem.budget}; allow a larger budget.")
+    return best
+
+
+def _scale(macro: MacroArchitecture, factor: float, repeats: int) -> MacroArchitecture:
+    def width(channels: int) -> int:
+        return CHANNEL_STEP * max(round(factor * channels / CHANNEL_STEP), 1)
+
+    stages = tuple(s._replace(channels=width(s.channels), repeats=repeats) for s in macro.stages)
+    return MacroArchitecture(stages, width(macro.final_width))
+
+
+def macro_only(key: Key[Array, ""], problem: Problem) -> Problem:
+    """The problem whose generators write macro architectures alone: cells are random, and what is
+    varied are stages."""
+    moves, generators = problem.moves, problem.generators
+
+    def propose(propose_key, num: int) -> list[Architecture]:
+        keys = children(propose_key, "macros", "cells")
+        macros = generators.macros(keys["macros"], num)
+        return with_cells(macros, moves.cells(keys["cells"], sum(len(m.stages) for m in macros)))
+
+    def mutate(mutate_key, architecture: Architecture) -> Architecture:
+        keys = children(mutate_key, "macro", "cells")
+        macro, kept = moves.edit_macro(keys["macro"], architecture)
+        fresh = iter(moves.cells(keys["cells"], kept.count(None)))
+        return Architecture(macro, tuple(next(fresh) if cell is None else cell for cell in kept))
+
+    def vary(vary_key, parents) -> list[Architecture]:
+        keys = jax.random.split(vary_key, len(parents))
+        return [mutate(*pair) for pair in zip(keys, parents, strict=True)]
+
+    generators = generators._replace(propose=propose, vary=vary)
+    return problem._replace(mutate=mutate, generators=generators)
