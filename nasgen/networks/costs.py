@@ -155,7 +155,8 @@ def _head_sums(channels, final, num_classes, pixels) -> _Sums:
 
 
 class Bounds(NamedTuple):
-    """Lower bounds of costs for one task, as JAX functions that broadcast over float32 arrays.
+    """Lower bounds of costs for one task (`vmap` those of several), as JAX functions that broadcast
+    over float32 arrays.
 
     Each returns costs `[..., 3]` (params, MACs, activation memory) as float32.
     `stem(channels, height, width) -> costs, height, width`;
@@ -168,11 +169,13 @@ class Bounds(NamedTuple):
     head: Callable
 
 
-def bounds(task: Task) -> Bounds:
-    """The bounds for `task`, a pytree: its numbers are leaves, so that what is compiled with the
-    bounds of one task serves every other."""
-    stem = Partial(_stem_bound, jnp.float32(task.input_shape[2]), jnp.float32(task.stem_stride))
-    return Bounds(stem, Partial(_stage_bound), Partial(_head_bound, jnp.float32(task.num_classes)))
+def bounds(tasks: Sequence[Task]) -> Bounds:
+    """The bounds for a row of requests, a pytree of arrays `[requests]`, the numbers of their
+    tasks; see `Bounds`. What is compiled with the bounds of some tasks serves all others."""
+    numbers = [(t.input_shape[2], t.stem_stride, t.num_classes) for t in tasks]
+    channels, strides, classes = np.reshape(numbers, (-1, 3)).T.astype(np.float32)
+    stem = Partial(_stem_bound, channels, strides)
+    return Bounds(stem, Partial(_stage_bound), Partial(_head_bound, classes))
 
 
 def _stem_bound(input_channels, stride, channels, height, width):
