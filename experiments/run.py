@@ -124,6 +124,18 @@ def _bench_latency(config, workdir):
     latency.run(config, workdir)
 
 
+def _bench_budget(config, workdir):
+    from nasgen.benchmarks import budget
+
+    budget.run(config, workdir)
+
+
+def _bench_new_task(config, workdir):
+    from nasgen.benchmarks import new_task
+
+    new_task.run(config, workdir)
+
+
 # What `config.pipeline` may name. Each imports its stage only when it runs.
 PIPELINES = {
     "design": _design,
@@ -142,6 +154,8 @@ PIPELINES = {
     "bench_flow": _bench_flow,
     "bench_search": _bench_search,
     "bench_authors": _bench_authors,
+    "bench_budget": _bench_budget,
+    "bench_new_task": _bench_new_task,
 }
 
 

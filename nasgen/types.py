@@ -81,6 +81,20 @@ class MacroArchitecture(NamedTuple):
     final_width: int
 
 
+class MacroBatch(NamedTuple):
+    """Macro architectures as arrays. Absent stages stand behind the others: repeats 0, all else 0.
+
+    Fields as in `Stage` and `MacroArchitecture`; the cells of a batch stand in one `CellBatch`, row
+    by row, one a stage that is there.
+    """
+
+    clusters: Int[np.ndarray, "batch stages"]
+    channels: Int[np.ndarray, "batch stages"]
+    strides: Int[np.ndarray, "batch stages"]
+    repeats: Int[np.ndarray, "batch stages"]
+    final_widths: Int[np.ndarray, " batch"]
+
+
 class Architecture(NamedTuple):
     """A macro architecture with a concrete cell for each stage: enough to build the network."""
 

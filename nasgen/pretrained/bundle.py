@@ -20,7 +20,7 @@ from nasgen.models.accuracy import Predictor, Trees
 from nasgen.models.flow import FlowConfig
 from nasgen.models.graph_vae import VaeConfig
 from nasgen.models.macro import MacroConfig
-from nasgen.models.macro_language import Vocabulary
+from nasgen.models.macro_language import WORDS, Vocabulary
 from nasgen.models.mixture import Mixture
 from nasgen.models.surrogate import Surrogate
 from nasgen.pretrained import damaged, find
@@ -76,10 +76,12 @@ class CellBundle(NamedTuple):
 class Bundle(NamedTuple):
     """Both levels: the clusters of the cells are the words of the macro language.
 
-    fitness: the score that the surrogate (on `features`) and the quality stand for."""
+    fitness: the score that the surrogate (on `features`) and the quality stand for.
+    words: which of `macro_language.WORDS` the transformer saw in training."""
 
     cells: CellBundle
     fitness: str
+    words: tuple[bool, ...]
     macro: Params
     macro_config: MacroConfig
     surrogate: Surrogate
@@ -94,7 +96,9 @@ def save_cells(stem: Path, bundle: CellBundle, card: dict[str, Any]) -> None:
 def save_macro(stem: Path, bundle: Bundle, card: dict[str, Any]) -> None:
     """The same of the macro level alone. The card must say the `cells_sha256` that it builds on."""
     parts = {name: part for name, part in bundle._asdict().items() if name != "cells"}
-    _save(stem, parts, card, {"space": bundle.cells.space, "fitness": bundle.fitness})
+    known = [n for n, seen in zip(WORDS, bundle.words, strict=True) if seen]
+    about = {"space": bundle.cells.space, "fitness": bundle.fitness, "words": known}
+    _save(stem, parts, card, about)
 
 
 def _save(stem: Path, parts: Mapping[str, Any], card: dict[str, Any], about: dict) -> None:
@@ -189,6 +193,7 @@ def load_bundle(name: str) -> Bundle:
         return Bundle(
             cells=cells,
             fitness=about["fitness"],
+            words=tuple(name in about["words"] for name in WORDS),
             macro=unflatten(shape, arrays, "macro"),
             macro_config=config,
             surrogate=_record(Surrogate, arrays, "surrogate"),
