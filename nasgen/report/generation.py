@@ -100,6 +100,7 @@ def _draw(folder: Path, results: Mapping[str, Any], space: Space) -> bool:
     if "open/picture/wanted" not in results or not pictures.can_draw():
         return False
     from nasgen.report import cell_graph, style
+    from nasgen.report.plots import count_axis
 
     figure, panels = style.figure(2.3, columns=len(NAMES))
     wanted, found = (np.array(results[f"open/picture/{n}"]) for n in ("wanted", "found"))
@@ -112,6 +113,9 @@ def _draw(folder: Path, results: Mapping[str, Any], space: Space) -> bool:
         low, high = min(map(np.nanmin, pair)), max(map(np.nanmax, pair))
         axes.plot([low, high], [low, high], color=style.GREY, linewidth=0.8, zorder=1)
         axes.scatter(*pair, s=5, alpha=0.6, color=style.BLUE, linewidths=0)
+        if title != "NWOT":
+            for axis in (axes.xaxis, axes.yaxis):
+                count_axis(axis, steps=(1, 3))
         style.finish(axes, title=title, x="requested", y="measured" if column == 0 else "")
     shown = [
         (n, one) for n in ("typical", "atypical") for one in results[f"open/density/picture/{n}"]

@@ -46,8 +46,8 @@ def candidates(
     axes.set_yscale("log")
     axes.margins(0.06)
     _limits(axes, budget)
-    _count_axis(axes.xaxis)
-    _count_axis(axes.yaxis)
+    count_axis(axes.xaxis)
+    count_axis(axes.yaxis)
     style.finish(axes, title="Candidates and the budget", x="parameters", y="MACs for one image")
     box = {"fontsize": style.SMALL, "frameon": False, "labelcolor": style.INK}
     figure.legend(loc="outside lower center", ncols=4, handletextpad=0.2, **box)
@@ -70,10 +70,10 @@ def _limits(axes: Axes, budget: Budget) -> None:
         axes.annotate(label, (0, budget.macs), xytext=(5, -4), va="top", **place, **text)
 
 
-def _count_axis(axis: Any) -> None:
-    """Ticks such as `20 k` and `1.5 M`, few enough to read."""
+def count_axis(axis: Any, *, steps: tuple[int, ...] = (1, 2, 5)) -> None:
+    """Ticks such as `20 k` and `1.5 M`, at these multiples of powers of ten, few enough to read."""
     low, high = axis.get_view_interval()
-    steps = (1,) if high / max(low, 1) > 200 else (1, 2, 5)
+    steps = (1,) if high / max(low, 1) > 200 else steps
     axis.set_major_locator(LogLocator(base=10, subs=steps))
     axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
     axis.set_minor_formatter(NullFormatter())
@@ -176,7 +176,7 @@ def pareto_sets(found: Mapping[str, Mapping[str, np.ndarray]], *, score: str = "
                 **look,
             )
         axes.set_xscale("log")
-        _count_axis(axes.xaxis)
+        count_axis(axes.xaxis)
         last = cost == "macs"
         style.finish(axes, title=f"Score and {title}", x=title, y="" if last else score)
     panels[0].legend(fontsize=style.SMALL, frameon=False, labelcolor=style.INK)
