@@ -27,7 +27,7 @@ from nasgen.networks import costs, fitting
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import generators, macro_networks
 from nasgen.pipeline.config import COMMON, UserError, boolean, check, text, whole, wholes
-from nasgen.pipeline.design import identity
+from nasgen.pipeline.problems import identity
 from nasgen.pipeline.macro_networks import Ranges
 from nasgen.pipeline.request import smallest_networks
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
@@ -36,7 +36,7 @@ from nasgen.pretrained.bundle import Bundle, load_bundle
 from nasgen.report import budget as report
 from nasgen.search.problem import BudgetError, fits
 from nasgen.spaces import SPACES
-from nasgen.types import Architecture, Budget, Task
+from nasgen.types import Architecture, Budget, Costs, Task
 
 OPEN = SPACES["open"]
 RANGES = (*Ranges._fields, "activation_memory")
@@ -144,7 +144,8 @@ def measure(config: ConfigDict, bundle: Bundle, folder: Path, seed: int) -> dict
 
 
 def _over(network: Architecture, task: Task, budget: Budget) -> bool:
-    return not fits(costs.count(make_plan(network, OPEN.ops, task)), budget)
+    counted = costs.count(make_plan(network, OPEN.ops, task))
+    return not fits(Costs(*map(np.atleast_1d, counted)), budget).all()
 
 
 def _reason(budget: Budget, task: Task) -> str:

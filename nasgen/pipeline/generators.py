@@ -167,14 +167,20 @@ def _widened(
     """For each request a random one of the smallest networks within the budget, fitted to it, and
     how much of it that uses; None where there is none."""
     space = SPACES["open"]
-    networks = [list(smallest_networks(space, task, pools_only=True)) for task in tasks]
-    each = [task for task, row in zip(tasks, networks, strict=True) for _ in row]
-    counted = costs.count_many([one for row in networks for one in row], space.ops, each)
-    ends = np.cumsum([len(row) for row in networks])[:-1]
-    parts = zip(*(np.split(column, ends) for column in counted), strict=True)
-    inside = [fits(Costs(*part), b) for part, b in zip(parts, budgets, strict=True)]
+    left, inside = np.arange(len(tasks)), []
+    for pools_only in (True, False):  # first of all requests, then of those that can be met
+        networks = [list(smallest_networks(space, tasks[i], pools_only=pools_only)) for i in left]
+        each = [tasks[i] for i, row in zip(left, networks, strict=True) for _ in row]
+        counted = costs.count_many([one for row in networks for one in row], space.ops, each)
+        ends = np.cumsum([len(row) for row in networks])[:-1]
+        parts = zip(*(np.split(column, ends) for column in counted), strict=True)
+        inside = [fits(Costs(*part), budgets[i]) for part, i in zip(parts, left, strict=True)]
+        left = np.array([i for i, row in zip(left, inside, strict=True) if row.any()], int)
+        if not len(left):
+            return [None] * len(tasks)
     chosen = {
-        i: networks[i][rng.choice(np.flatnonzero(row))] for i, row in enumerate(inside) if row.any()
+        i: row[rng.choice(np.flatnonzero(fit))]
+        for i, row, fit in zip(left.tolist(), networks, inside, strict=True)
     }
     macros = macro_space.pack([one.macro for one in chosen.values()])
     cells = [cell for one in chosen.values() for cell in one.cells]

@@ -106,7 +106,7 @@ def test_an_interrupted_run_scores_only_what_is_missing(proxy_run, monkeypatch, 
     (folder / "scores" / "nb101_001.npz").unlink()
     kept = (folder / "scores" / "nb101_000.npz").stat().st_mtime_ns
     monkeypatch.chdir(ROOT)
-    monkeypatch.setenv(VARIABLE, env[tables.VARIABLE])
+    monkeypatch.setenv(VARIABLE, env[VARIABLE])
     assert run.main(["run.py", *arguments]) == 0
     said = capsys.readouterr().err
     assert "nb201_000: done before" in said and "nb101_001: done in" in said

@@ -19,7 +19,7 @@ from nasgen.pipeline.problems import identity
 from nasgen.pipeline.request import smallest_networks
 from nasgen.pipeline.workdir import close_workdir, open_workdir
 from nasgen.pretrained import bundle as pretrained
-from nasgen.search.problem import BudgetError, fits
+from nasgen.search.problem import BudgetError
 from nasgen.spaces import SPACES, graphs
 from nasgen.spaces.macro import broken_rules
 from nasgen.types import Budget, Task
@@ -200,10 +200,9 @@ def test_many_requests_of_different_tasks_are_never_over_budget(bundle):
         if one is None:
             continue
         counted = costs.count(make_plan(one, OPEN.ops, task))
-        assert fits(counted, budget)
         given = {name: bound for name, bound in budget.counted.items() if bound is not None}
         parts = [getattr(counted, name) / bound for name, bound in given.items()]
-        assert share == max(parts, default=0)
+        assert share == max(parts, default=0) <= 1
         enough += share >= 0.9 or not given
     assert enough > 0.8 * sum(one is not None for one in found)
 
