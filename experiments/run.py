@@ -46,10 +46,28 @@ def _pretrain_macro(config, workdir):
     pretrain_macro.run(config, workdir)
 
 
+def _pretrain_accuracy(config, workdir):
+    from nasgen.pipeline import pretrain_accuracy
+
+    pretrain_accuracy.run(config, workdir)
+
+
+def _fitness_table(config, workdir):
+    from nasgen.pipeline import fitness_table
+
+    fitness_table.run(config, workdir)
+
+
 def _bench_seeds(config, workdir):
     from nasgen.benchmarks import seeds
 
     seeds.run(config, workdir)
+
+
+def _bench_fitness(config, workdir):
+    from nasgen.benchmarks import fitness
+
+    fitness.run(config, workdir)
 
 
 def _bench_proxies(config, workdir):
@@ -106,12 +124,27 @@ def _bench_latency(config, workdir):
     latency.run(config, workdir)
 
 
+def _bench_budget(config, workdir):
+    from nasgen.benchmarks import budget
+
+    budget.run(config, workdir)
+
+
+def _bench_new_task(config, workdir):
+    from nasgen.benchmarks import new_task
+
+    new_task.run(config, workdir)
+
+
 # What `config.pipeline` may name. Each imports its stage only when it runs.
 PIPELINES = {
     "design": _design,
     "pretrain_cells": _pretrain_cells,
     "pretrain_macro": _pretrain_macro,
+    "pretrain_accuracy": _pretrain_accuracy,
+    "fitness_table": _fitness_table,
     "bench_seeds": _bench_seeds,
+    "bench_fitness": _bench_fitness,
     "bench_proxies": _bench_proxies,
     "bench_skeletons": _bench_skeletons,
     "bench_lowerings": _bench_lowerings,
@@ -121,6 +154,8 @@ PIPELINES = {
     "bench_flow": _bench_flow,
     "bench_search": _bench_search,
     "bench_authors": _bench_authors,
+    "bench_budget": _bench_budget,
+    "bench_new_task": _bench_new_task,
 }
 
 

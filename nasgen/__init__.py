@@ -6,8 +6,15 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`nasgen.score`, `nasgen.search`, `nasgen.log_prob` and `nasgen.cells`, imported when asked
-    for: nothing else here needs JAX."""
+    """The users' doors, imported when asked for: nothing else here needs JAX."""
+    if name in ("load_pretrained", "generate"):
+        import nasgen.generation as generation
+
+        return getattr(generation, name)
+    if name in ("Budget", "Task"):
+        import nasgen.types as types
+
+        return getattr(types, name)
     if name == "score":
         from nasgen.scoring import score
 

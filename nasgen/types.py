@@ -81,6 +81,20 @@ class MacroArchitecture(NamedTuple):
     final_width: int
 
 
+class MacroBatch(NamedTuple):
+    """Macro architectures as arrays. Absent stages stand behind the others: repeats 0, all else 0.
+
+    Fields as in `Stage` and `MacroArchitecture`; the cells of a batch stand in one `CellBatch`, row
+    by row, one a stage that is there.
+    """
+
+    clusters: Int[np.ndarray, "batch stages"]
+    channels: Int[np.ndarray, "batch stages"]
+    strides: Int[np.ndarray, "batch stages"]
+    repeats: Int[np.ndarray, "batch stages"]
+    final_widths: Int[np.ndarray, " batch"]
+
+
 class Architecture(NamedTuple):
     """A macro architecture with a concrete cell for each stage: enough to build the network."""
 
@@ -88,19 +102,47 @@ class Architecture(NamedTuple):
     cells: tuple[Cell, ...]
 
 
+class Kind(NamedTuple):
+    """A kind of prediction: its usual metric and loss, and the type of its targets."""
+
+    metric: str
+    loss: str
+    targets: str
+
+
+# What a network can be asked for, with the shape of its targets.
+KINDS = {
+    # [examples]: the class of each
+    "classification": Kind("accuracy", "cross_entropy", "int32"),
+    # [examples, classes]: 1 for each class that it has, else 0
+    "multi_label": Kind("mean_average_precision", "binary_cross_entropy", "float32"),
+    # [examples, outputs]
+    "regression": Kind("mean_absolute_error", "mean_squared_error", "float32"),
+    # [examples, height, width] or [examples, length]: the class of each place
+    "segmentation": Kind("mean_iou", "cross_entropy", "int32"),
+    # [examples, height, width, outputs] or [examples, length, outputs]
+    "dense_regression": Kind("mean_absolute_error", "mean_squared_error", "float32"),
+}
+
+
 class Task(NamedTuple):
     """What a network is for.
 
-    input_shape: height, width, channels of one example.
+    input_shape: height, width, channels of one example; length, channels where it is a series.
+    num_classes: classes, or outputs (of each place) where the kind is a regression.
+    kind: one of `KINDS`, whose metric and loss hold unless the task has its own.
     stem_stride: stride of the first convolution (1, or 2 for ImageNet-sized images).
+    class_names: of classes 0, 1, ..., where they have names.
     """
 
     name: str
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, int, int] | tuple[int, int]
     num_classes: int
     kind: str = "classification"
     metric: str = "accuracy"
+    loss: str = "cross_entropy"
     stem_stride: int = 1
+    class_names: tuple[str, ...] = ()
 
 
 class Budget(NamedTuple):

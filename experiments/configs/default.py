@@ -25,8 +25,21 @@ def get_config() -> ConfigDict:
 
     # What the network is for.
     config.task = ConfigDict()
-    config.task.name = "digits"  # "digits" (built in) or "npz" (your own, at `task.path`)
-    config.task.path = placeholder(str)  # your data: an .npz file with arrays `x` and `y`
+    # "digits" (built in), "own" (yours, at `task.path`), "npz" (arrays of yours), or "tfds" (of
+    # tensorflow-datasets, named by `task.dataset`).
+    config.task.name = "digits"
+    # Your data: a folder of images by class, an .npz file with arrays `x` and `y`, or a .csv or
+    # .parquet table of time series. For "tfds" the folder of its data sets.
+    config.task.path = placeholder(str)
+    config.task.dataset = placeholder(str)  # of "tfds": as "mnist", "mnist:3.0.1"
+    config.task.kind = placeholder(str)  # of prediction; left out, the labels tell
+    config.task.dims = placeholder(int)  # of .npz files: 2 for images, 1 for series
+    config.task.size = placeholder(int)  # pixels of each side; left out, the median of the images
+    config.task.corrupt = placeholder(str)  # images that cannot be read: "refuse" or "skip"
+    config.task.label = placeholder(str)  # tables: the column of labels; left out, "label"
+    config.task.series = placeholder(str)  # tables: the column that names the series of a row
+    config.task.time = placeholder(str)  # tables: the column that orders the rows of a series
+    config.task.length = placeholder(int)  # tables: pads and crops series to this many moments
 
     # Upper bounds, each optional: set at least one for a small network.
     config.budget = ConfigDict()

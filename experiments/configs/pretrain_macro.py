@@ -1,4 +1,4 @@
-"""Pretrains the generator of macro architectures, on top of one of cells (about ten minutes).
+"""Pretrains the generator of macro architectures, on top of one of cells (about half an hour).
 
     python experiments/run.py --config=experiments/configs/pretrain_macro.py \
         --workdir=runs/pretrain_macro [--config.cells=runs/pretrain_cells]
@@ -19,25 +19,31 @@ def get_config() -> ConfigDict:
     config.pipeline = "pretrain_macro"
     config.compilation_cache = True
     config.cells = "open"  # shipped weights of cells, or the folder of a pretrain_cells run
+    config.fitness = "t_cet"  # what the quality of a network means, see `macro_quality.SOURCES`
     config.ship = False  # copy the weights into nasgen/pretrained/ under `name`
     config.name = "open"
 
-    # Networks that the macro transformer learns from.
+    # Networks that the macro transformer learns from: fitted to tasks and budgets that are drawn
+    # log-uniformly between these ends.
     config.num_cells = 50_000  # that they are built of
     config.networks = ConfigDict()
-    config.networks.num = 20_000
-    config.networks.num_scored = 2_000  # exactly, by T-CET; the others by the surrogate
-    config.networks.sizes = (8, 16, 32)  # pixels
-    config.networks.classes = (2, 10, 20, 100)
-    config.networks.batch = 16  # images of a score
-    config.networks.max_channels = 256
-    config.networks.max_params = 500_000
-    config.networks.max_macs = 10_000_000
-    config.networks.max_layers = 200
+    config.networks.num = 24_000
+    config.networks.sizes = (8, 224)  # pixels; from 128 on the stem halves them
+    config.networks.classes = (2, 1000)
+    config.networks.params = (10_000, 10_000_000)
+    config.networks.macs = (1_000_000, 1_000_000_000)
+
+    # Others that are scored exactly, for tasks of these sizes and classes alone.
+    config.networks.num_scored = 2_000
+    config.networks.scored_sizes = (8, 16, 32, 64, 128)
+    config.networks.scored_classes = (10, 100, 1000)
+    config.networks.scored_macs = 200_000_000  # at most
+    config.networks.heavy_macs = 30_000_000  # of those above only every fourth is scored
+    config.networks.batch = 8  # images of a score
 
     # The macro transformer.
-    config.macro = training(steps=4_000, batch_size=96, learning_rate=2e-3)
-    config.macro.drop_probability = 0.15  # of each budget and the quality
+    config.macro = training(steps=6_000, batch_size=96, learning_rate=2e-3)
+    config.macro.drop_probability = 0.3  # of each budget and the quality
     config.macro.max_slack = 1.15  # budgets lie up to this factor above the costs
     config.macro.model = ConfigDict(dict(width=64, depth=3, heads=4))
     return config

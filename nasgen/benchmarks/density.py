@@ -35,7 +35,8 @@ def speed(trained: Trained, key: Key[Array, ""], config: ConfigDict) -> dict[str
     def write(one):
         shape = (config.batch, len(bundle.names))
         nothing, mask = np.zeros(shape, np.float32), np.zeros(shape, bool)
-        latents = flow.sample(bundle.flow, one, nothing, mask, config=bundle.flow_config)
+        options = dict(config=bundle.flow_config, num=config.batch)
+        latents = flow.sample(bundle.flow, one, nothing[0], mask[0], **options)
         latents = bundle.latents.undo(latents).astype(np.float32)
         return latents, *graph_vae.decode(
             bundle.vae, latents, nothing, mask, config=bundle.vae_config

@@ -81,8 +81,8 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
         return loaded[space]
 
     for space in config.spaces:
-        for seed in config.seeds:
-            for stage, function in _stages(space).items():
+        for stage, function in _stages(space).items():  # so seeds of a timing run side by side
+            for seed in config.seeds:
                 name, key = f"{space}_{stage}_{seed}", jax.random.key(seed)
                 work = partial(_work, function, trained, space, key, config)
                 stages.append(Stage(name, (), work))
@@ -96,7 +96,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
 def _stages(space: str) -> dict[str, Callable]:
     if space != "open":
         return {"samples": samples}
-    return {"samples": samples, "conditions": conditions, "speed": speed, "density": density}
+    return {"speed": speed, "samples": samples, "conditions": conditions, "density": density}
 
 
 def _work(function: Callable, trained: Callable, space: str, key, config) -> dict[str, Any]:

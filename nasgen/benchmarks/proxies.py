@@ -98,7 +98,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
 
 def prepare(config: ConfigDict) -> dict[str, Benchmark]:
     """The jobs of a config by name. Raises UserError before anything is scored."""
-    tables.require(*(FILES[space] for space in config.spaces), tables.CIFAR10)
+    tables.require(*(FILES[space] for space in config.spaces), tables.LOSSLESS)
     key = jax.random.key(config.seed)
     keys = children(key, *SPACES, PORT)  # a space's sample does not depend on which others run
     wanted = PROXIES if "all" in config.proxies else named(tuple(config.proxies))

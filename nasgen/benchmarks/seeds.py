@@ -8,8 +8,8 @@ import json
 
 import numpy as np
 from ml_collections import ConfigDict
-from scipy.stats import t
 
+from nasgen.benchmarks.statistics import interval_of_mean
 from nasgen.pipeline import design
 from nasgen.pipeline.config import DESIGN, UserError, check, validate, whole
 from nasgen.pipeline.request import load_request
@@ -75,8 +75,7 @@ def summary(results: list[dict]) -> dict[str, float | list[float]]:
         figures[name] = float(values.mean())
         figures[f"{name}/all"] = values.tolist()
         if len(values) > 1:
-            half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-            figures[f"{name}/interval"] = [float(values.mean() - half), float(values.mean() + half)]
+            figures[f"{name}/interval"] = interval_of_mean(values)
     figures |= {
         name: one
         for name, one in results[0].items()

@@ -81,7 +81,7 @@ def read_setups(config: ConfigDict) -> dict[str, Skeleton]:
 def prepare(config: ConfigDict, setups: dict[str, Skeleton]) -> dict[str, Job]:
     """The jobs, the reference and its repetition first."""
     if config.images == "cifar10":
-        tables.require(tables.CIFAR10)
+        tables.require(tables.LOSSLESS)
     key = jax.random.key(config.seed)
     cells = graphs.unpack(SPACES["open"].sample(jax.random.fold_in(key, 1), config.num))
     reference = setups[config.reference]

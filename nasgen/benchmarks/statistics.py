@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Real
+from scipy.stats import t
 
 Values = Real[np.ndarray, " items"]
 Counts = Real[np.ndarray, "*samples items"]
@@ -111,6 +112,12 @@ def interval(samples: Float[np.ndarray, " samples"], *, level: float = 0.95) -> 
         return np.nan, np.nan
     low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def interval_of_mean(values: Values, *, level: float = 0.95) -> list[float]:
+    """The interval of the mean of at least two values (Student's t)."""
+    half = t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return [float(values.mean() - half), float(values.mean() + half)]
 
 
 def with_interval(

@@ -1,26 +1,25 @@
 """Tabular benchmarks and CIFAR-10 images, read from a folder of the user's; nothing is copied.
 
-The folder is what `NASGEN_DATA` names, else `../shared/data` beside the repository. Tables are
-Parquet files, read with pandas (the extra `benchmarks`). Higher is better for every measure.
+The folder is that of `data.folder`. Tables are Parquet files, read with pandas (the extra
+`benchmarks`). Higher is better for every measure.
 """
 
 import ast
-import os
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from nasgen.data import parquet
+from nasgen.data.cifar10 import LOSSLESS
+from nasgen.data.folder import beside_repository, data_file
 from nasgen.pipeline.config import UserError
 
-VARIABLE = "NASGEN_DATA"
 NB201, NB101, TRANSNAS = "nb201.parquet", "nb101.parquet", "transnas101_micro.parquet"
 NB201_PUBLISHED = "nb201_zerocost_naslib725.parquet"
 SUITE_PUBLISHED = "nbsuitezero_naslib_subset.parquet"
-CIFAR10 = "cifar10_lossless_first4000.npz"
 CIFAR10_IMAGES = 4_000
 NB201_MEASURES = {
     "cifar10": "cifar10_test_acc",
@@ -54,26 +53,10 @@ class Published(NamedTuple):
     scores: dict[str, Float[np.ndarray, " architectures"]]
 
 
-def data_folder() -> Path:
-    """The folder of data. Raises UserError, saying which was looked at, where there is none."""
-    folder = _named(VARIABLE, "data")
-    if not folder.is_dir():
-        raise UserError(
-            f"benchmarks need the folder of their tables; looked at {folder}, which is none: "
-            f"set {VARIABLE} to where it is."
-        )
-    return folder
-
-
 def reference_folder() -> Path:
     """The folder of reference networks, which may be absent: what `NASGEN_REFERENCE` names, else
     `../shared/reference` beside the repository."""
-    return _named("NASGEN_REFERENCE", "reference")
-
-
-def _named(variable: str, name: str) -> Path:
-    named = os.environ.get(variable)
-    return Path(named) if named else Path(__file__).resolve().parents[3] / "shared" / name
+    return beside_repository("NASGEN_REFERENCE", "reference")
 
 
 def require(*names: str) -> None:
@@ -146,7 +129,7 @@ def cifar10_batch(
     """
     if size < 1 or (_PIXELS % size and size % _PIXELS):
         raise ValueError(f"`size` must divide {_PIXELS} or be a multiple of it; got {size}.")
-    with np.load(_file(CIFAR10)) as held:
+    with np.load(_file(LOSSLESS)) as held:
         images, labels = held["x"], held["y"]
     if num > len(labels):
         raise ValueError(f"`num` must be at most {len(labels)}; got {num}.")
@@ -169,30 +152,18 @@ def _scores(frame) -> dict[str, np.ndarray]:
 
 
 def _file(name: str) -> Path:
-    file = data_folder() / name
-    if not file.is_file():
-        raise UserError(
-            f"benchmarks need {name}; {file.parent} has none: set {VARIABLE} to another folder."
-        )
-    return file
-
-
-@cache
-def _read(file: Path):
-    return _pandas().read_parquet(file)
+    try:
+        return data_file(name)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def _frame(name: str):
-    return _read(_file(name))
+    return parquet.read(_file(name))
 
 
-def _pandas():
+def _pandas() -> None:
     try:
-        import pandas
-        import pyarrow  # noqa: F401  (what pandas reads Parquet with)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"benchmarks read their tables with {error.name}, which is not installed: "
-            "pip install 'nasgen[benchmarks]'."
-        ) from None
-    return pandas
+        parquet.pandas()
+    except ValueError as error:
+        raise UserError(str(error)) from None

@@ -1,21 +1,30 @@
-"""A task from your own arrays: images and labels in memory, or `x` and `y` in an .npz file.
+"""A task from your own arrays: inputs and targets in memory, or `x` and `y` in an .npz file.
 
-Images are `[examples, height, width, channels]` or `[examples, height, width]`, uint8 or floating;
-labels are integers 0..classes-1. Without a test part 60/20/20 % become training, validation and
-test; with one (`x_test`, `y_test`) the rest is split 80/20. Everything is checked before use.
+Images are `[examples, height, width, channels]` or `[examples, height, width]`, series (`dims=1`)
+`[examples, length, channels]` or `[examples, length]`, uint8 or floating; labels are integers
+0..classes-1, and other kinds of targets as in `types.KINDS`. Without a test part 60/20/20 % become
+training, validation and test; with one (`x_test`, `y_test`) the rest is split 80/20; with
+`x_validation` and `y_validation` too nothing is split. Everything is checked before use.
 """
 
+import math
 import os
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 
-from nasgen.data.task import Dataset, Split, standardised, stratified_indices
-from nasgen.types import Task
+from nasgen.data import targets
+from nasgen.data.task import Dataset, Split, check_memory, standardised, stratified_indices
+from nasgen.types import KINDS, Task
 
-MIN_EXAMPLES = 5  # of each class
-MIN_SIDE, MAX_SIDE = 2, 4096
+MIN_SIDE, MAX_SIDE = 2, 4096  # pixels
+MAX_LENGTH = 2**20  # of a series
+LARGE = 128  # pixels: from here on the first convolution has stride 2
+ARRAYS = ("x", "y", "x_validation", "y_validation", "x_test", "y_test")  # of an .npz file
+
+Pair = tuple[np.ndarray, np.ndarray]  # inputs and their targets
 
 
 def from_arrays(
@@ -25,35 +34,61 @@ def from_arrays(
     name: str = "arrays",
     seed: int = 0,
     num_classes: int | None = None,
-    test: tuple[np.ndarray, np.ndarray] | None = None,
+    kind: str | None = None,
+    dims: int = 2,
+    validation: Pair | None = None,
+    test: Pair | None = None,
+    class_names: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> Dataset:
-    """A data set from images and labels; `num_classes` is by default the highest label plus one.
+    """A data set from inputs and targets; `num_classes` is by default the highest label plus one.
 
-    Raises ValueError, saying which argument breaks which rule.
+    kind: one of `types.KINDS`; by default told by `y`, see `targets.kind_of`. dims: 2 for images, 1
+    for series. validation: needs `test` too. Raises ValueError, saying which argument breaks which
+    rule.
     """
-    x, y = _images(x, "x"), _labels(y, len(x), "y")
-    num_classes = int(y.max()) + 1 if num_classes is None else num_classes
-    _check_classes(y, num_classes)
-    task = Task(
-        name, tuple(x.shape[1:]), num_classes, stem_stride=2 if min(x.shape[1:3]) >= 128 else 1
+    if dims not in (1, 2):
+        raise ValueError(f"`dims` must be 1 (series) or 2 (images); got {dims}.")
+    if validation is not None and test is None:
+        raise ValueError("`validation` must come with `test`; got `validation` alone.")
+    x, y = _inputs(x, "x", dims), np.asarray(y)
+    kind = targets.kind_of(y, x) if kind is None else kind
+    y = targets.checked(y, x, kind=kind, name="y")
+    num_classes = targets.num_outputs(
+        y, kind=kind, num_classes=num_classes, class_names=class_names
     )
+    large = dims == 2 and min(x.shape[1:3]) >= LARGE
+    task = Task(
+        name,
+        tuple(x.shape[1:]),
+        num_classes,
+        kind,
+        KINDS[kind].metric,
+        KINDS[kind].loss,
+        stem_stride=2 if large else 1,
+        class_names=class_names,
+    )
+    strata = y if kind == "classification" else np.zeros(len(y), np.int32)
     if test is None:
-        parts = [Split(x[chosen], y[chosen]) for chosen in stratified_indices(y, seed=seed)]
-        return standardised(task, *parts)
-    x_test = _images(test[0], "x_test")
-    y_test = _labels(test[1], len(x_test), "y_test")
-    if x_test.shape[1:] != x.shape[1:]:
-        raise ValueError(
-            f"`x_test` must have images of {x.shape[1:]}, like `x`; got {x_test.shape[1:]}."
-        )
-    if y_test.max() >= num_classes:
-        raise ValueError(f"`y_test` must be in 0..{num_classes - 1}; got {y_test.max()}.")
-    chosen = stratified_indices(y, seed=seed, fractions=(0.8, 0.2))
+        parts = [Split(x[chosen], y[chosen]) for chosen in stratified_indices(strata, seed=seed)]
+        return standardised(task, *parts, notes=notes)
+    held_out = _held_out(test, "test", task)
+    if validation is not None:
+        parts = Split(x, y), _held_out(validation, "validation", task), held_out
+        return standardised(task, *parts, notes=notes)
+    chosen = stratified_indices(strata, seed=seed, fractions=(0.8, 0.2))
     train, validation = (Split(x[part], y[part]) for part in chosen)
-    return standardised(task, train, validation, Split(x_test, y_test))
+    return standardised(task, train, validation, held_out, notes=notes)
 
 
-def from_npz(path: str | os.PathLike, *, seed: int = 0, num_classes: int | None = None) -> Dataset:
+def from_npz(
+    path: str | os.PathLike,
+    *,
+    seed: int = 0,
+    num_classes: int | None = None,
+    kind: str | None = None,
+    dims: int = 2,
+) -> Dataset:
     """A data set from an .npz file with `x` and `y`, and `x_test` and `y_test` if there are any.
 
     The task takes the file's name. Raises ValueError, in one line, where the file will not do.
@@ -62,12 +97,11 @@ def from_npz(path: str | os.PathLike, *, seed: int = 0, num_classes: int | None 
     if not path.is_file():
         raise ValueError(f"`path` must be an .npz file; got {str(path)!r}, which is not a file.")
     try:
-        stored = np.load(path, allow_pickle=False)
-        if isinstance(stored, np.ndarray):
-            raise ValueError("it holds a single array")
-        with stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        arrays = _read(path)
+    except (
+        *(ValueError, OSError, EOFError, NotImplementedError, RuntimeError, MemoryError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
         reason = str(error).split("\n")[0] or type(error).__name__
         raise ValueError(
             f"`path` must be an .npz file of plain arrays; got {str(path)!r} ({reason})."
@@ -77,71 +111,96 @@ def from_npz(path: str | os.PathLike, *, seed: int = 0, num_classes: int | None 
         raise ValueError(
             f"`path` must hold the arrays 'x' and 'y'; {str(path)!r} has {sorted(arrays)}."
         )
-    if ("x_test" in arrays) != ("y_test" in arrays):
+    held_out = {}
+    for part in ("validation", "test"):
+        pair = f"x_{part}", f"y_{part}"
+        if (pair[0] in arrays) != (pair[1] in arrays):
+            raise ValueError(
+                f"`path` must hold both {pair[0]!r} and {pair[1]!r} or neither; "
+                f"{str(path)!r} has {sorted(arrays)}."
+            )
+        held_out[part] = tuple(arrays[key] for key in pair) if pair[0] in arrays else None
+    options = dict(name=path.stem, seed=seed, num_classes=num_classes, kind=kind, dims=dims)
+    return from_arrays(arrays["x"], arrays["y"], **options, **held_out)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a task in the file. Headers are compared with the file before their promises
+    are believed; nothing is unpickled."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no archive of arrays")
+    with np.load(path, allow_pickle=False) as stored:
+        names = [name for name in ARRAYS if name in stored.files]
+        for name in names:
+            _check_header(stored.zip, name)
+        return {name: stored[name] for name in names}
+
+
+def _check_header(archive: zipfile.ZipFile, name: str) -> None:
+    members = archive.namelist()
+    member = f"{name}.npy" if f"{name}.npy" in members else name
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in readers:
+            raise ValueError(f"{name!r} is of the format's version {version}")
+        shape, _, dtype = readers[version](file)
+    promised, held = math.prod(shape) * dtype.itemsize, archive.getinfo(member).file_size
+    if not dtype.hasobject and promised > held:  # NumPy itself refuses objects
+        raise ValueError(f"{name!r} of shape {shape} takes {promised} bytes; the file has {held}")
+    check_memory(shape, name, "a smaller array will do")
+
+
+def _held_out(pair: Pair, part: str, task: Task) -> Split:
+    """A validation or test part, checked against the task."""
+    dims = len(task.input_shape) - 1
+    x = _inputs(pair[0], f"x_{part}", dims)
+    y = targets.checked(np.asarray(pair[1]), x, kind=task.kind, name=f"y_{part}")
+    if x.shape[1:] != task.input_shape:
         raise ValueError(
-            f"`path` must hold both 'x_test' and 'y_test' or neither; "
-            f"{str(path)!r} has {sorted(arrays)}."
+            f"`x_{part}` must have {_WORDS[dims]} of {task.input_shape}, like `x`; "
+            f"got {x.shape[1:]}."
         )
-    test = (arrays["x_test"], arrays["y_test"]) if "x_test" in arrays else None
-    return from_arrays(
-        arrays["x"], arrays["y"], name=path.stem, seed=seed, num_classes=num_classes, test=test
-    )
+    if KINDS[task.kind].targets == "int32":
+        targets.check_highest(y, task.num_classes, f"y_{part}")
+    elif y.shape[-1] != task.num_classes:
+        raise ValueError(
+            f"`y_{part}` must have {task.num_classes} columns, like `y`; got {y.shape[-1]}."
+        )
+    return Split(x, y)
 
 
-def _images(x: np.ndarray, name: str) -> np.ndarray:
-    """The images as float32 `[examples, height, width, channels]`, checked."""
+_WORDS = {1: "series", 2: "images"}
+_AXES = {1: "length", 2: "height, width"}
+
+
+def _inputs(x: np.ndarray, name: str, dims: int) -> np.ndarray:
+    """The images or series as float32 with a last axis of channels, checked."""
     x = np.asarray(x)
     if x.dtype != np.uint8 and not np.issubdtype(x.dtype, np.floating):
         raise ValueError(f"`{name}` must be uint8 or floating; got {x.dtype}.")
-    if x.ndim == 3:
+    given = x.shape
+    if x.ndim == dims + 1:
         x = x[..., None]
-    if x.ndim != 4 or 0 in x.shape:
+    if x.ndim != dims + 2 or 0 in x.shape:
+        other = f"; for {_WORDS[3 - dims]} set `dims` to {3 - dims}"
         raise ValueError(
-            f"`{name}` must be [examples, height, width(, channels)], none of them 0; "
-            f"got shape {x.shape}."
+            f"`{name}` must be [examples, {_AXES[dims]}(, channels)], none of them 0; "
+            f"got shape {given}{other if len(given) in (5 - dims, 4 - dims) else ''}."
         )
-    if not (MIN_SIDE <= min(x.shape[1:3]) and max(x.shape[1:3]) <= MAX_SIDE):
-        raise ValueError(
-            f"`{name}` must have sides of {MIN_SIDE}..{MAX_SIDE} pixels; got {x.shape[1:3]}."
-        )
-    x = x.astype(np.float32)
-    broken = np.flatnonzero(~np.isfinite(x).all((1, 2, 3)))
+    sides, most = x.shape[1:-1], MAX_SIDE if dims == 2 else MAX_LENGTH
+    if not (MIN_SIDE <= min(sides) and max(sides) <= most):
+        what = f"sides of {MIN_SIDE}..{most} pixels" if dims == 2 else f"lengths of 2..{most}"
+        raise ValueError(f"`{name}` must have {what}; got {sides if dims == 2 else sides[0]}.")
+    with np.errstate(over="ignore"):  # what float32 cannot hold is as bad as an infinity
+        x = x.astype(np.float32, copy=False)
+    broken = np.flatnonzero(~np.isfinite(x).all(tuple(range(1, x.ndim))))
     if len(broken):
         raise ValueError(
-            f"`{name}` must be finite; {len(broken)} images are not, the first is {broken[0]}."
+            f"`{name}` must be finite; {len(broken)} {_WORDS[dims]} are not, "
+            f"the first is {broken[0]}."
         )
     return x
-
-
-def _labels(y: np.ndarray, examples: int, name: str) -> np.ndarray:
-    """The labels as int32 `[examples]`, checked but for their upper bound."""
-    y = np.asarray(y)
-    if not np.issubdtype(y.dtype, np.integer):
-        raise ValueError(f"`{name}` must be integers; got {y.dtype}.")
-    if y.shape != (examples,):
-        raise ValueError(
-            f"`{name}` must have shape ({examples},), a label an image; got {y.shape}."
-        )
-    if y.min() < 0:
-        raise ValueError(f"`{name}` must be 0 or more; got {y.min()}.")
-    if y.max() > np.iinfo(np.int32).max - 1:
-        raise ValueError(f"`{name}` must fit in 32 bits; got {y.max()}.")
-    return y.astype(np.int32)
-
-
-def _check_classes(y: np.ndarray, num_classes: int) -> None:
-    if y.max() >= num_classes:
-        raise ValueError(f"`y` must be in 0..{num_classes - 1}; got {y.max()}.")
-    if num_classes < 2:
-        raise ValueError("`y` must have two classes or more; got one.")
-    if num_classes > len(y):
-        raise ValueError(
-            f"`y` must be 0..classes-1, each with {MIN_EXAMPLES} examples; "
-            f"got {len(y)} examples for {num_classes} classes."
-        )
-    counts = np.bincount(y, minlength=num_classes)
-    if counts.min() < MIN_EXAMPLES:
-        raise ValueError(
-            f"`y` must have {MIN_EXAMPLES} examples or more of each class 0..{num_classes - 1}; "
-            f"got {counts.min()} of class {counts.argmin()}."
-        )

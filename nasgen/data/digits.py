@@ -4,7 +4,6 @@ E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 199
 """
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from nasgen.data.task import Dataset, Split, standardised, stratified_indices
 from nasgen.types import Task
@@ -14,6 +13,8 @@ TASK = Task("digits", (8, 8, 1), 10)
 
 def digits(*, seed: int = 0) -> Dataset:
     """The data set, 60/20/20, split by `seed`. Raw pixels lie in 0..16."""
+    from sklearn.datasets import load_digits  # slow to import, and other data sets do without
+
     raw = load_digits()
     x = raw.images.astype(np.float32)[..., None]
     y = raw.target.astype(np.int32)

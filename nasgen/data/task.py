@@ -1,20 +1,22 @@
 """A data set: a task, three splits of its examples, and how the pixels were standardised."""
 
+import math
+import os
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 
-from nasgen.types import Task
+from nasgen.types import KINDS, Task
 
 FRACTIONS = (0.6, 0.2, 0.2)  # training, validation, test
 
 
 class Split(NamedTuple):
-    """Images, standardised, and their labels."""
+    """Inputs (images or series), standardised, and their targets, as `types.KINDS` says."""
 
-    x: Float[np.ndarray, "examples height width channels"]
-    y: Int[np.ndarray, " examples"]
+    x: Float[np.ndarray, "examples *places channels"]
+    y: Num[np.ndarray, "examples *target"]
 
 
 class Dataset(NamedTuple):
@@ -23,6 +25,7 @@ class Dataset(NamedTuple):
     train: for weights. validation: for every choice. test: for the one figure at the very end;
     only the delivery of a finished network reads it.
     mean, std: of the training split's raw pixels; a raw image enters as `(raw - mean) / std`.
+    notes: what was done to the data on the way, a sentence each, for the user.
     """
 
     task: Task
@@ -31,22 +34,27 @@ class Dataset(NamedTuple):
     test: Split
     mean: Float[np.ndarray, " channels"]
     std: Float[np.ndarray, " channels"]
+    notes: tuple[str, ...] = ()
 
 
-def standardised(task: Task, train: Split, validation: Split, test: Split) -> Dataset:
+def standardised(
+    task: Task, train: Split, validation: Split, test: Split, *, notes: tuple[str, ...] = ()
+) -> Dataset:
     """A data set from raw splits: each channel gets mean 0 and deviation 1 on the training split.
 
     A channel that never changes is only centred.
     """
-    mean = train.x.mean((0, 1, 2), dtype=np.float64).astype(np.float32)
-    std = train.x.std((0, 1, 2), dtype=np.float64).astype(np.float32)
+    axes = tuple(range(train.x.ndim - 1))
+    mean = train.x.mean(axes, dtype=np.float64).astype(np.float32)
+    std = train.x.std(axes, dtype=np.float64).astype(np.float32)
     std = np.where(std > 0, std, np.float32(1))
 
     def standardise(split: Split) -> Split:
-        x = (np.asarray(split.x, np.float32) - mean[None, None, None]) / std[None, None, None]
-        return Split(x, np.asarray(split.y, np.int32))
+        x = (np.asarray(split.x, np.float32) - mean) / std
+        return Split(x, np.asarray(split.y, KINDS[task.kind].targets))
 
-    return Dataset(task, standardise(train), standardise(validation), standardise(test), mean, std)
+    parts = (standardise(split) for split in (train, validation, test))
+    return Dataset(task, *parts, mean, std, notes)
 
 
 def stratified_indices(
@@ -73,3 +81,30 @@ def stratified_indices(
         for part, chosen in zip(parts, np.split(members, ends[:-1]), strict=True):
             part.append(chosen)
     return tuple(np.sort(np.concatenate(part)) for part in parts)
+
+
+def check_images(task: Task) -> None:
+    """Raises ValueError for a task that is not the classification of images: no network, proxy or
+    training knows others yet."""
+    if len(task.input_shape) != 3:
+        raise ValueError(
+            f"`task` must have images [height, width, channels]; {task.name} has series of shape "
+            f"{task.input_shape}, which no network takes yet."
+        )
+    if task.kind != "classification":
+        raise ValueError(
+            f"`task` must be classification; {task.name} is {task.kind}, which no network does yet."
+        )
+
+
+def check_memory(shape: tuple[int, ...], name: str, remedy: str) -> None:
+    """Raises ValueError where float32 examples of that shape, and a standardised copy of them, are
+    more than this machine's memory."""
+    needed = 2 * 4 * math.prod(shape)
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if needed > memory:
+            raise ValueError(
+                f"`{name}` must fit into memory, {memory / 1e9:.1f} GB; {shape} takes "
+                f"{needed / 1e9:,.1f} GB: {remedy}."
+            )

@@ -41,9 +41,11 @@ __all__ = [
 
 Field = Callable[[Float[Array, ""], Float[Array, " latent"]], Float[Array, " latent"]]
 AnyArray = Array | np.ndarray
+Conditions = Float[AnyArray, "batch condition"] | Float[AnyArray, " condition"]
 Mask = Bool[AnyArray, "batch condition"] | Bool[AnyArray, " condition"] | None
 
 STEPS = 6  # of Heun's method from noise to a latent; more meet requests no better
+DENSITY_STEPS = 24  # from a latent to noise: `open` cells within 0.02 nats of 80 steps, on average
 # Fixed steps of equal length, or (dopri5, the paper's) steps that keep `TOLERANCE`.
 SOLVERS = {"euler": diffrax.Euler, "heun": diffrax.Heun, "dopri5": diffrax.Dopri5}
 ADAPTIVE = ("dopri5",)
@@ -132,25 +134,27 @@ def log_density(
 # The flow, many examples.
 
 
-@partial(jax.jit, static_argnames=("config", "guidance", "num_steps", "solver"))
+@partial(jax.jit, static_argnames=("config", "num", "guidance", "num_steps", "solver"))
 def sample(
     params: Params,
     key: Array,
-    conditions: Float[AnyArray, "batch condition"],
+    conditions: Conditions,
     mask: Mask = None,
     *,
     config: FlowConfig,
+    num: int | None = None,
     guidance: float = 1.0,
     temperature: float | Shaped[Array, ""] = 1.0,
     num_steps: int = STEPS,
     solver: str = "heun",
-) -> Float[Array, "batch latent"]:
-    """One latent for each condition.
+) -> Float[Array, "num latent"]:
+    """One latent for each condition, or `num` latents for a single one, see `carry`.
 
     temperature: standard deviation of the noise; at 0 every key gives the same latent. guidance: 1
     is the conditional flow, 0 the unconditional one, more than 1 follows the condition harder.
     """
-    noise = temperature * jax.random.normal(key, (conditions.shape[0], config.latent_dim))
+    num = conditions.shape[0] if num is None else num
+    noise = temperature * jax.random.normal(key, (num, config.latent_dim))
     options = dict(config=config, guidance=guidance, num_steps=num_steps, solver=solver)
     return carry(params, noise, conditions, mask, **options)
 
@@ -159,7 +163,7 @@ def sample(
 def carry(
     params: Params,
     noise: Float[AnyArray, "batch latent"],
-    conditions: Float[AnyArray, "batch condition"],
+    conditions: Conditions,
     mask: Mask = None,
     *,
     config: FlowConfig,
@@ -167,14 +171,18 @@ def carry(
     num_steps: int = STEPS,
     solver: str = "heun",
 ) -> Float[Array, "batch latent"]:
-    """The latent that each row of noise becomes; `invert` is the way back."""
+    """The latent that each row of noise becomes; `invert` is the way back.
+
+    A single condition `[condition]` serves all rows at two thirds of the price: the context and
+    what layers make of it are computed once."""
     mask = _mask_of(conditions, mask)
+    rows = 0 if conditions.ndim == 2 else None
 
     def one(x, condition, given):
         field = guided_field(params, condition, given, config=config, guidance=guidance)
         return integrate(field, x, start=0.0, stop=1.0, solver=solver, num_steps=num_steps)
 
-    return jax.vmap(one)(noise, conditions, mask)
+    return jax.vmap(one, in_axes=(0, rows, rows))(noise, conditions, mask)
 
 
 @partial(jax.jit, static_argnames=("config", "guidance", "num_steps", "solver"))
@@ -210,7 +218,7 @@ def log_prob(
     key: Array | None = None,
     trace: str = "exact",
     num_probes: int = 1,
-    num_steps: int = 40,
+    num_steps: int = DENSITY_STEPS,
     solver: str = "heun",
 ) -> Float[Array, " batch"]:
     """log p(latent | given conditions) in nats.
@@ -311,7 +319,7 @@ def drop_conditions(
     return mask & keep_each & keep_row
 
 
-def _mask_of(conditions: Float[Array, "batch condition"], mask: Mask) -> Bool[Array, "..."]:
+def _mask_of(conditions: Conditions, mask: Mask) -> Bool[Array, "..."]:
     if mask is None:
         return jnp.ones(conditions.shape, bool)
     return jnp.broadcast_to(mask, conditions.shape)

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
 
 from nasgen.models import macro_rules as rules
 from nasgen.models.macro_language import (
@@ -224,49 +224,42 @@ def loss(
 # ---- masked decoding ----
 
 
+class Sentences(NamedTuple):
+    """tokens: `PAD` behind the end. log_probs: under the masked distribution, see `log_prob`.
+    fits: whether the limits left room for any network; where not, there are no tokens."""
+
+    tokens: Int[Array, "batch length"]
+    log_probs: Float[Array, " batch"]
+    fits: Bool[Array, " batch"]
+
+
 def sample(
     params: PyTree,
-    key: Key[Array, ""],
+    keys: Key[Array, " batch"],
     contexts: Float[AnyArray, "batch features"],
     limits: Float[AnyArray, "batch 3"],
     *,
     bounds: CostBounds,
-    height: int,
-    width: int,
+    heights: Num[AnyArray, " batch"],
+    widths: Num[AnyArray, " batch"],
     config: MacroConfig,
     temperature: float = 1.0,
-    num: int = 1,
-) -> tuple[Int[Array, "samples length"], Float[Array, " samples"]]:
-    """`num` sentences for each request, that keep the rules and, by the bounds, the limits.
+) -> Sentences:
+    """A sentence for each request, that keeps the rules and, by the bounds, the limits.
 
+    keys: a row's sentence depends on its own key alone, not on the other rows.
     limits: params, MACs, activation memory, of each request; inf where there is no budget.
-    height, width: of the input (with `bounds`, the task).
-    Returns tokens `[batch * num, length]`, a request's samples side by side, and the
-    log-probability of each under the masked distribution at this temperature (see `log_prob`).
-    Raises `ValueError` where not even the simplest network fits a request's limits.
+    bounds: of each request's task: arrays `[batch]` in their `Partial`s.
+    heights, widths: of its input (with `bounds`, the task).
 
-    Compiled once for a config, a number of samples and functions in `bounds`. Costs are summed in
+    Compiled once for a config, a number of rows and functions in `bounds`. Costs are summed in
     float32: count the exact costs of what comes back.
     """
     if temperature <= 0:
         raise ValueError(f"`temperature` must be positive; got {temperature}.")
-    contexts, limits = (
-        jnp.repeat(jnp.asarray(x, jnp.float32), num, axis=0) for x in (contexts, limits)
-    )
-    size = jnp.float32(height), jnp.float32(width)
-    bounds = _as_pytree(bounds)
-    tokens, log_probs, fits = _sample(
-        params, key, contexts, limits, bounds, *size, jnp.float32(temperature), config
-    )
-    if not fits.all():
-        row = int(jnp.argmin(fits))
-        least = [float(x) for x in rules.cheapest(bounds, height, width)]
-        raise ValueError(
-            f"`limits` must leave room for a network; request {row // num} allows "
-            f"{limits[row].tolist()} (params, MACs, activation memory), where the least possible "
-            f"of each is {least}, not always all three in one network."
-        )
-    return tokens, log_probs
+    arrays = (jnp.asarray(x, jnp.float32) for x in (contexts, limits, heights, widths))
+    bounds, temperature = _as_pytree(bounds), jnp.float32(temperature)
+    return Sentences(*_sample(params, keys, *arrays, bounds, temperature, config))
 
 
 def log_prob(
@@ -276,8 +269,8 @@ def log_prob(
     limits: Float[AnyArray, "batch 3"],
     *,
     bounds: CostBounds,
-    height: int,
-    width: int,
+    heights: Num[AnyArray, " batch"],
+    widths: Num[AnyArray, " batch"],
     config: MacroConfig,
     temperature: float = 1.0,
 ) -> Float[Array, " batch"]:
@@ -286,8 +279,9 @@ def log_prob(
     -inf where a sentence breaks a rule or a limit.
     """
     all_logits = logits(params, contexts, tokens, config=config)
-    state_args = jnp.float32(height), jnp.float32(width), _as_pytree(bounds), config.vocabulary
-    mask = jax.vmap(lambda t, limit: _masks(t, limit, *state_args))(tokens, limits)
+    one = partial(_masks, vocabulary=config.vocabulary)
+    sizes = (jnp.asarray(size, jnp.float32) for size in (heights, widths))
+    mask = jax.vmap(one)(tokens, limits, *sizes, _as_pytree(bounds))
     log_probs = jax.nn.log_softmax(jnp.where(mask, all_logits / temperature, -jnp.inf))
     log_probs = jnp.where(mask, log_probs, -jnp.inf)  # no nan where nothing was allowed
     chosen = jnp.take_along_axis(log_probs, jnp.maximum(tokens, 0)[:, :, None], axis=2)[:, :, 0]
@@ -312,19 +306,29 @@ def _masks(tokens, limits, height, width, bounds, vocabulary) -> Bool[Array, "le
     return jax.lax.scan(step, state, (jnp.arange(len(tokens)), tokens))[1]
 
 
+def _draw(key, place, log_p: Float[Array, " size"]) -> Int[Array, ""]:
+    """A token of its probability, by one random number: a number for each token would take longer
+    than the transformer."""
+    cumulated = jnp.cumsum(jnp.exp(log_p))
+    drawn = jax.random.uniform(jax.random.fold_in(key, place)) * cumulated[-1]
+    above = cumulated > drawn  # the first such token raised the sum, so it is allowed
+    return jnp.where(above.any(), above.argmax(), log_p.argmax())
+
+
 @partial(jax.jit, static_argnames="config")
-def _sample(params, key, contexts, limits, bounds, height, width, temperature, config):
-    """`sample` for one sentence a row; also whether each row's limits leave room at all."""
+def _sample(params, keys, contexts, limits, heights, widths, bounds, temperature, config):
+    """`sample`; also whether each row's limits leave room at all."""
     vocabulary, batch = config.vocabulary, len(contexts)
     model = MacroTransformer(config)
 
     def apply(*args, method):
         return model.apply({"params": params}, *args, method=method)
 
-    allowed = jax.vmap(lambda s, place: rules.allowed(s, place, bounds, vocabulary), (0, None))
+    allowed = jax.vmap(lambda s, b, place: rules.allowed(s, place, b, vocabulary), (0, 0, None))
     advance = jax.vmap(
-        lambda s, place, token: rules.advance(s, place, token, bounds, vocabulary), (0, None, 0)
+        lambda s, b, place, token: rules.advance(s, place, token, b, vocabulary), (0, 0, None, 0)
     )
+    draw = jax.vmap(_draw, (0, None, 0))
 
     def unfinished(carry):
         place, states, *_ = carry
@@ -332,18 +336,19 @@ def _sample(params, key, contexts, limits, bounds, height, width, temperature, c
 
     def step(carry):
         place, states, next_logits, log_probs, cache, tokens = carry
-        masked = jnp.where(allowed(states, place), next_logits / temperature, -jnp.inf)
+        masked = jnp.where(allowed(states, bounds, place), next_logits / temperature, -jnp.inf)
         log_p = jax.nn.log_softmax(masked)
-        token = jax.random.categorical(jax.random.fold_in(key, place), log_p).astype(jnp.int32)
+        token = draw(keys, place, log_p).astype(jnp.int32)
         chosen = jnp.take_along_axis(log_p, token[:, None], axis=1)[:, 0]
         log_probs = log_probs + jnp.where(states.done, 0.0, chosen)
         tokens = tokens.at[place].set(jnp.where(states.done, PAD, token))
-        states = advance(states, place, token)
+        states = advance(states, bounds, place, token)
         next_logits, cache = apply(token, config.num_prefix + place, cache, method="step")
         return place + 1, states, next_logits, log_probs, cache, tokens
 
-    states = jax.vmap(rules.start, (0, None, None))(limits, height, width)
-    fits = jax.vmap(lambda state: rules.feasible(state, bounds))(states)
+    states = jax.vmap(rules.start)(limits, heights, widths)
+    fits = jax.vmap(rules.feasible)(states, bounds)
+    states = states._replace(done=~fits)
     cache = empty_cache(batch, config.num_prefix + vocabulary.length, config)
     first, cache = apply(contexts, cache, method="begin")
     tokens = jnp.full((vocabulary.length, batch), PAD, jnp.int32)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from nasgen.types import (
     CHANNEL_STEP,
@@ -25,6 +25,7 @@ from nasgen.types import (
     MAX_REPEATS,
     Budget,
     MacroArchitecture,
+    MacroBatch,
     Stage,
     Task,
 )
@@ -34,12 +35,22 @@ STRIDES = (1, 2)
 NUM_WIDTHS = MAX_CHANNELS // CHANNEL_STEP
 STAGE_TOKENS = 4  # cluster, channels, stride, repeats
 
-# Places in the vector of `context_features`: five of the task, then (value, presence) pairs.
-TASK_FEATURES = 5
-OPTIONAL_FEATURES = (*Budget().counted, "quality")
+# Places in the vector of `context_features`: those of the task, then (value, presence) pairs.
+KINDS = ("multi-label", "dense", "regression")  # of tasks, beside classification
+_NUMBERS = 5  # of a task, before the flags of its kind
+TASK_FEATURES = _NUMBERS + len(KINDS)
+OPTIONAL_FEATURES = (*Budget._fields, "steps", "quality")
+WORDS = (*KINDS, *OPTIONAL_FEATURES)  # what a request may say, or not
 NUM_FEATURES = TASK_FEATURES + 2 * len(OPTIONAL_FEATURES)
-# log10 of a middling budget, to subtract: 300 k params, 30 M MACs, 3 MB of activations.
-_MIDDLING = {"params": 5.5, "macs": 7.5, "activation_memory": 6.5}
+# log10 of a middling value, to subtract: 300 k params, 30 M MACs, 3 MB of activations, 3 ms, 3,000
+# steps of training.
+_MIDDLING = {
+    "params": 5.5,
+    "macs": 7.5,
+    "activation_memory": 6.5,
+    "latency_ms": 0.5,
+    "steps": 3.5,
+}
 
 
 class Vocabulary(NamedTuple):
@@ -149,24 +160,50 @@ def decode(tokens: Int[np.ndarray, " length"], vocabulary: Vocabulary) -> MacroA
     return macro
 
 
+def decode_batch(tokens: Int[np.ndarray, "batch length"], vocabulary: Vocabulary) -> MacroBatch:
+    """`decode` of many sentences that `macro.sample` wrote, as arrays and unchecked."""
+    tokens = np.asarray(tokens).astype(np.int64)
+    end = (tokens == vocabulary.end).argmax(1)
+    rows = tokens[:, :-2].reshape(len(tokens), -1, STAGE_TOKENS)
+    there = STAGE_TOKENS * np.arange(rows.shape[1]) < end[:, None]
+    cluster, channels, stride, repeats = np.moveaxis(np.where(there[:, :, None], rows, 0), 2, 0)
+    final = np.take_along_axis(tokens, end[:, None] + 1, 1)[:, 0]
+    columns = (
+        cluster,
+        CHANNEL_STEP * (channels - vocabulary.channels + 1),
+        stride - vocabulary.strides + 1,
+        repeats - vocabulary.repeats + 1,
+    )
+    return MacroBatch(
+        *(np.where(there, column, 0) for column in columns),
+        CHANNEL_STEP * (final - vocabulary.final_widths + 1),
+    )
+
+
 def context_features(
-    task: Task, budget: Budget | None = None, quality: float | None = None
+    task: Task,
+    budget: Budget | None = None,
+    quality: float | None = None,
+    *,
+    steps: float | None = None,
 ) -> Float[np.ndarray, " features"]:
     """The request as numbers of order one, `NUM_FEATURES` of them.
 
     `log2(height) / 2 - 2.5`, the same of the width, `log2(channels) / 2`, `log2(classes) / 4 - 1`
-    (a 32 x 32 image has 0, 0; 224 x 224 has 1.4), `stem_stride - 1`; then for params, MACs and
-    activation memory `log10(budget) - m` (m = 5.5, 7.5, 6.5) and a flag, and for the quality itself
-    (already standardised) and a flag. Where a budget or the quality is not given, both are 0.
+    (a 32 x 32 image has 0, 0; 224 x 224 has 1.4), `stem_stride - 1`, a flag for each of `KINDS`;
+    then for params, MACs, activation memory, latency and steps of training `log10(value) - m`
+    (m = 5.5, 7.5, 6.5, 0.5, 3.5) and a flag, and for the quality itself (already standardised) and
+    a flag. What is not given is 0, and so is its flag.
     """
     height, width, channels = task.input_shape
-    given = {**(budget or Budget())._asdict(), "quality": quality}
+    given = {**(budget or Budget())._asdict(), "steps": steps, "quality": quality}
     features = [
         np.log2(height) / 2 - 2.5,
         np.log2(width) / 2 - 2.5,
         np.log2(channels) / 2,
         np.log2(max(task.num_classes, 1)) / 4 - 1,
         task.stem_stride - 1.0,
+        *(float(task.kind == kind) for kind in KINDS),
     ]
     for name in OPTIONAL_FEATURES:
         value = given[name]
@@ -175,7 +212,24 @@ def context_features(
         elif name == "quality":
             features += [value, 1.0]
         elif value <= 0:
-            raise ValueError(f"`budget.{name}` must be positive or None; got {value}.")
+            owner = name if name == "steps" else f"budget.{name}"
+            raise ValueError(f"`{owner}` must be positive or None; got {value}.")
         else:
             features += [np.log10(value) - _MIDDLING[name], 1.0]
     return np.asarray(features, np.float32)
+
+
+def words_of(
+    contexts: Float[np.ndarray, "batch features"],
+) -> Bool[np.ndarray, "batch words"]:
+    """Which of `WORDS` each context says."""
+    kinds, flags = contexts[:, _NUMBERS:TASK_FEATURES], contexts[:, TASK_FEATURES + 1 :: 2]
+    return np.concatenate([kinds, flags], 1) != 0
+
+
+def keep_words(
+    contexts: Float[np.ndarray, "batch features"], known: Sequence[bool]
+) -> Float[np.ndarray, "batch features"]:
+    """The contexts with no other words than those of `WORDS` that are known."""
+    kinds, optional = np.split(np.array(known, np.float32), [len(KINDS)])
+    return contexts * np.concatenate([np.ones(_NUMBERS, np.float32), kinds, np.repeat(optional, 2)])

@@ -214,13 +214,3 @@ def advance(
 def feasible(state: State, bounds: CostBounds) -> Bool[Array, ""]:
     """Whether some network of one stage fits the limits of `state`, which is a `start`."""
     return (_use(_next_stages(state, bounds), state) <= 1).any()
-
-
-def cheapest(bounds: CostBounds, height: int, width: int) -> Float[Array, "3"]:
-    """The least a network can have of each cost (one stage, repeats 1, final width 8).
-
-    The three minima may belong to different networks (stride 2 saves MACs and may add params), so
-    limits at or above all three can still be too tight together; `sample` then raises.
-    """
-    state = start(jnp.full(3, jnp.inf), jnp.float32(height), jnp.float32(width))
-    return _next_stages(state, bounds).min((0, 1))

@@ -1,10 +1,10 @@
 """Exact costs of networks: params, MACs, layers, depth, activation memory.
 
-`count` reads them off a plan. `count_many` computes them in closed form for thousands of
-architectures at once (the tests hold it equal to `count` and to Flax). `bounds` gives lower bounds
-over all cells, for decoding under a budget. MACs are multiply-adds of convolutions and linear
-layers for one example; FLOPs are twice that. Activation memory is the float32 bytes of all layer
-outputs of one example.
+`count` reads them off a plan. `count_many` computes them in closed form (`cost_polynomials`) for
+thousands of architectures at once (the tests hold it equal to `count` and to Flax). `bounds` gives
+lower bounds over all cells, for decoding under a budget. MACs are multiply-adds of convolutions and
+linear layers for one example; FLOPs are twice that. Activation memory is the float32 bytes of all
+layer outputs of one example.
 """
 
 import math
@@ -16,13 +16,21 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Int
 
-from nasgen.networks.ops import out_size
+from nasgen.networks.cost_polynomials import BYTES, evaluate, op_counts, polynomials
 from nasgen.networks.plan import Layer, Plan, Step, weight_shapes
-from nasgen.networks.plans.open import EXPANSIONS
-from nasgen.spaces import graphs
-from nasgen.types import ABSENT, MAX_NODES, Architecture, CellBatch, Costs, Op, Task
-
-_BYTES = 4
+from nasgen.networks.plans.open import op_layers
+from nasgen.spaces import graphs, macro
+from nasgen.types import (
+    ABSENT,
+    CHANNEL_STEP,
+    MAX_NODES,
+    Architecture,
+    CellBatch,
+    Costs,
+    MacroBatch,
+    Op,
+    Task,
+)
 
 
 def count(plan: Plan) -> Costs:
@@ -37,7 +45,7 @@ def count(plan: Plan) -> Costs:
         layers=sum(step.layer.has_kernel for step in plan.steps),
         depth=depths[-1],
         activation_memory=sum(
-            _BYTES * math.prod(step.out_size) * step.layer.out_channels for step in plan.steps
+            BYTES * math.prod(step.out_size) * step.layer.out_channels for step in plan.steps
         ),
     )
 
@@ -55,7 +63,6 @@ class _Sums(NamedTuple):
 
     params: np.ndarray
     macs: np.ndarray
-    layers: np.ndarray
     activations: np.ndarray
 
     def __add__(self, other: "_Sums") -> "_Sums":
@@ -68,54 +75,67 @@ class _Sums(NamedTuple):
 def _layer(kernel_size, out_channels, pixels, *, norm: int = 2, bias: int = 0) -> _Sums:
     """Costs of one layer whose kernel holds `kernel_size` numbers (norm: arrays of its norm)."""
     params = kernel_size + (norm + bias) * out_channels
-    return _Sums(params, kernel_size * pixels, 1 + 0 * out_channels, out_channels * pixels)
+    return _Sums(params, kernel_size * pixels, out_channels * pixels)
 
 
-def _op_sums(op: Op, cin, cout, pixels_in, pixels_out) -> _Sums:
-    """Costs of one op from `cin` to `cout` channels; arrays broadcast. See `plan.op_layers`."""
-    area = op.kernel**2
-    if op.kind == "avg_pool":
-        match = _layer(cin * cout, cout, pixels_out, bias=1) * (cin != cout)
-        return match + _Sums(0 * cin, 0 * cin, 0 * cin, cin * pixels_out)
-    if op.kind == "conv":
-        return _layer(area * cin * cout, cout, pixels_out)
-    if op.kind in ("sep_conv", "dil_conv"):
-        depthwise = _layer(area * cin, cin, pixels_out, norm=0)
-        return depthwise + _layer(cin * cout, cout, pixels_out)
-    ratio = round(EXPANSIONS[op.kind] * 4)
-    inner = (cin * ratio) // 4
-    expand = _layer(cin * inner, inner, pixels_in)
-    depthwise = _layer(area * inner, inner, pixels_out)
-    return expand + depthwise + _layer(inner * cout, cout, pixels_out)
+def count_many(
+    architectures: Sequence[Architecture], ops: tuple[Op, ...], tasks: Task | Sequence[Task]
+) -> Costs:
+    """Exact costs of many architectures of `open`, for one task or for one each, as int64 arrays
+    `[batch]`.
+
+    Architectures of the tabular spaces, which are cells, have plans to `count` instead.
+    """
+    macros = macro.pack([one.macro for one in architectures])
+    cells = graphs.pack([cell for one in architectures for cell in one.cells])
+    tasks = [tasks] * len(architectures) if isinstance(tasks, Task) else tasks
+    return count_batch(macros, cells, ops, tasks)
 
 
-def op_depth(op: Op) -> int:
-    """Convolutions in a row inside one op of unchanged width."""
-    return {"avg_pool": 0, "conv": 1, "sep_conv": 2, "dil_conv": 2}.get(op.kind, 3)
+def count_batch(
+    macros: MacroBatch, cells: CellBatch, ops: tuple[Op, ...], tasks: Sequence[Task]
+) -> Costs:
+    """`count_many` of arrays; `cells` stand row by row."""
+    steps, finals = macros.channels // CHANNEL_STEP, macros.final_widths // CHANNEL_STEP
+    polynomial = polynomials(macros, cells, ops, tasks)
+    choices = (array[:, None] for array in (steps, finals, macros.repeats))
+    params, macs, memory = evaluate(polynomial, *choices)[:, 0].T.astype(np.int64)
+    layers, depth = _layers_and_depth(macros, cells, ops)
+    return Costs(params, macs, layers, depth, memory)
 
 
-class _CellCounts(NamedTuple):
-    """What costs depend on, per cell: op counts, split by whether the input is the only parent."""
+def _layers_and_depth(macros: MacroBatch, cells: CellBatch, ops: tuple[Op, ...]) -> tuple:
+    """Layers, and the most of them on one path, of every network."""
+    there, channels = macros.repeats > 0, macros.channels
+    inputs = np.concatenate([channels[:, :1], channels[:, :-1]], 1)
+    widens = (inputs != channels)[there]
+    changes = widens | (macros.strides[there] != 1)
+    pools = np.array([op.kind == "avg_pool" for op in ops])
+    own = np.array([len(op_layers(op, 8, 8, 1)) for op in ops]) - pools
+    first, other, _ = op_counts(cells, len(ops))
+    again = ((first + other) @ own).astype(np.int64)
+    matched = (first @ pools).astype(np.int64) * widens
+    depths = np.where(pools, 0, own)
+    again_depth = _cell_depths(cells, depths, pools, changes & False, widens)
+    first_depth = _cell_depths(cells, depths, pools, changes, widens)
+    repeats = macros.repeats[there] - 1
+    totals = (
+        again * (repeats + 1) + changes + matched,
+        first_depth + repeats * again_depth,
+    )
+    found = []
+    for total in totals:
+        whole = np.zeros(there.shape, np.int64)
+        whole[there] = total
+        found.append(whole.sum(1) + 3)  # stem, last convolution, classifier
+    return tuple(found)
 
-    first: Int[np.ndarray, "cells ops"]
-    other: Int[np.ndarray, "cells ops"]
-    sums_output: Int[np.ndarray, " cells"]
 
-
-def _cell_counts(batch: CellBatch, num_ops: int) -> _CellCounts:
-    nodes, adjacency = batch.nodes, batch.adjacency
-    onehot = nodes[:, :, None] == np.arange(num_ops)
-    only_input = adjacency[:, 0, :] & (adjacency.sum(1) == 1)
-    first = (onehot & only_input[:, :, None]).sum(1)
-    return _CellCounts(first, onehot.sum(1) - first, adjacency[:, :, -1].sum(1) > 1)
-
-
-def _cell_depths(batch: CellBatch, ops: Sequence[Op], changes, widens) -> np.ndarray:
-    """Longest chain of convolutions through each cell."""
-    own = np.array([op_depth(op) for op in ops] + [0])
-    pools = np.array([op.kind == "avg_pool" for op in ops] + [False])
-    codes = np.where(batch.nodes >= 0, batch.nodes, len(ops))
-    only_input = batch.adjacency[:, 0, :] & (batch.adjacency.sum(1) == 1)
+def _cell_depths(batch: CellBatch, own, pools, changes, widens) -> Int[np.ndarray, " cells"]:
+    """Longest chain of convolutions through each cell. own: of each op, its layers in a row."""
+    own, pools = np.append(own, 0), np.append(pools, False)
+    codes = np.where(batch.nodes >= 0, batch.nodes, len(own) - 1)
+    only_input = batch.adjacency[:, 0, :] & ~batch.adjacency[:, 1:, :].any(1)
     depth = np.zeros(batch.nodes.shape, np.int64)
     depth[:, 0] = changes
     for v in range(1, MAX_NODES):
@@ -127,78 +147,16 @@ def _cell_depths(batch: CellBatch, ops: Sequence[Op], changes, widens) -> np.nda
     return depth[:, -1]
 
 
-def count_many(architectures: Sequence[Architecture], ops: tuple[Op, ...], task: Task) -> Costs:
-    """Exact costs of many architectures of `open` for one task, as int64 arrays `[batch]`.
-
-    Architectures of the tabular spaces, which are cells, have plans to `count` instead.
-    """
-    num, most = len(architectures), max((len(a.cells) for a in architectures), default=1)
-    stages = np.zeros((num, most, 3), np.int64)  # channels, stride, repeats; repeats 0: no stage
-    final = np.array([a.macro.final_width for a in architectures], np.int64)
-    cells = [cell for a in architectures for cell in a.cells]
-    owner = [(b, s) for b, a in enumerate(architectures) for s in range(len(a.cells))]
-    owner = np.array(owner, np.int64).reshape(-1, 2)
-    rows = np.array([s[1:] for a in architectures for s in a.macro.stages], np.int64)
-    stages[owner[:, 0], owner[:, 1]] = rows.reshape(-1, 3)
-    batch = graphs.pack(cells)
-
-    height, width = (np.full(num, out_size(n, task.stem_stride)) for n in task.input_shape[:2])
-    stem_width = stages[:, 0, 0]
-    total = _layer(9 * task.input_shape[2] * stem_width, stem_width, height * width)
-    depth = np.full(num, 3)  # stem, last convolution, classifier
-    counts = _cell_counts(batch, len(ops))
-    channels = stem_width
-    for s in range(most):
-        here = owner[:, 1] == s
-        b = owner[here, 0]
-        stage = _take_cells(counts, here)
-        cin, (cout, stride, repeats) = channels[b], stages[b, s].T
-        before = height[b] * width[b]
-        height[b], width[b] = -(-height[b] // stride), -(-width[b] // stride)
-        after = height[b] * width[b]
-        changes = (stride != 1) | (cin != cout)
-        sums = _cell_sums(stage, ops, cin, cout, before, after, changes)
-        plain = _cell_sums(stage, ops, cout, cout, after, after, changes & False)
-        _add_at(total, b, sums + plain * (repeats - 1))
-        part = CellBatch(batch.nodes[here], batch.adjacency[here])
-        depth[b] += _cell_depths(part, ops, changes, cin != cout)
-        depth[b] += (repeats - 1) * _cell_depths(part, ops, changes & False, changes & False)
-        channels = channels.copy()
-        channels[b] = cout
-    total = total + _head_sums(channels, final, task.num_classes, height * width)
-    return Costs(total.params, total.macs, total.layers, depth, _BYTES * total.activations)
-
-
-def _take_cells(counts: _CellCounts, index) -> _CellCounts:
-    return _CellCounts(*(part[index] for part in counts))
-
-
-def _add_at(total: _Sums, index, part: _Sums) -> None:
-    for whole, piece in zip(total, part, strict=True):
-        whole[index] += piece
-
-
-def _cell_sums(counts: _CellCounts, ops, cin, cout, before, after, changes) -> _Sums:
-    total = _layer(cin * cout, cout, after) * changes  # the projection of the input
-    total = total + _Sums(0, 0, 0, cout * after * counts.sums_output)
-    for i, op in enumerate(ops):
-        plain = counts.other[:, i] + counts.first[:, i] * ~changes
-        total = total + _op_sums(op, cout, cout, after, after) * plain
-        raw = counts.first[:, i] * changes
-        if raw.any():
-            total = total + _op_sums(op, cin, cout, before, after) * raw
-    return total
-
-
 def _head_sums(channels, final, num_classes, pixels) -> _Sums:
-    norm = _Sums(2 * channels, 0, 0, channels * pixels)
+    norm = _Sums(2 * channels, 0, channels * pixels)
     last = _layer(channels * final, final, pixels)
     classifier = _layer(final * num_classes, 0 * final + num_classes, 1, norm=0, bias=1)
     return norm + last + classifier
 
 
 class Bounds(NamedTuple):
-    """Lower bounds of costs for one task, as JAX functions that broadcast over float32 arrays.
+    """Lower bounds of costs for one task (`vmap` those of several), as JAX functions that broadcast
+    over float32 arrays.
 
     Each returns costs `[..., 3]` (params, MACs, activation memory) as float32.
     `stem(channels, height, width) -> costs, height, width`;
@@ -211,11 +169,13 @@ class Bounds(NamedTuple):
     head: Callable
 
 
-def bounds(task: Task) -> Bounds:
-    """The bounds for `task`, a pytree: its numbers are leaves, so that what is compiled with the
-    bounds of one task serves every other."""
-    stem = Partial(_stem_bound, jnp.float32(task.input_shape[2]), jnp.float32(task.stem_stride))
-    return Bounds(stem, Partial(_stage_bound), Partial(_head_bound, jnp.float32(task.num_classes)))
+def bounds(tasks: Sequence[Task]) -> Bounds:
+    """The bounds for a row of requests, a pytree of arrays `[requests]`, the numbers of their
+    tasks; see `Bounds`. What is compiled with the bounds of some tasks serves all others."""
+    numbers = [(t.input_shape[2], t.stem_stride, t.num_classes) for t in tasks]
+    channels, strides, classes = np.reshape(numbers, (-1, 3)).T.astype(np.float32)
+    stem = Partial(_stem_bound, channels, strides)
+    return Bounds(stem, Partial(_stage_bound), Partial(_head_bound, classes))
 
 
 def _stem_bound(input_channels, stride, channels, height, width):
@@ -230,8 +190,8 @@ def _stage_bound(in_channels, channels, stride, repeats, height, width):
     pixels = height * width
     changes = (stride != 1) | (in_channels != channels)
     first = _layer(in_channels * channels, channels, pixels) * changes
-    pool = _Sums(0, 0, 0, jnp.minimum(in_channels, channels) * pixels)
-    rest = _Sums(0, 0, 0, channels * pixels) * (repeats - 1)
+    pool = _Sums(0, 0, jnp.minimum(in_channels, channels) * pixels)
+    rest = _Sums(0, 0, channels * pixels) * (repeats - 1)
     return _stack(first + pool + rest), height, width
 
 
@@ -244,5 +204,5 @@ def _halved(size, stride):
 
 
 def _stack(sums: _Sums):
-    parts = (sums.params, sums.macs, _BYTES * sums.activations)
+    parts = (sums.params, sums.macs, BYTES * sums.activations)
     return jnp.stack(jnp.broadcast_arrays(*(jnp.asarray(p, jnp.float32) for p in parts)), -1)

@@ -49,8 +49,8 @@ def pad_plan(plan: Plan, weights: Sequence[Weights], *, dtype=np.float32) -> lis
 
 
 def _pad_weights(layer: Layer, weights: Weights, dtype) -> Weights:
-    shapes = kernel_shapes(padded_layer(layer))
-    return {name: _pad_to(weights[name], shape, dtype) for name, shape in shapes.items()}
+    shapes = weight_shapes(padded_layer(layer))
+    return {name: _pad_to(array, shapes[name], dtype) for name, array in weights.items()}
 
 
 def _pad_to(array: np.ndarray, shape: tuple[int, ...], dtype) -> np.ndarray:

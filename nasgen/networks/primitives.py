@@ -48,6 +48,28 @@ def _norm_backward(y, scale, g):
     return (g - mean - y * slope) * scale
 
 
+def _affine_norm(x, scale, shift):
+    """Batch norm with batch statistics: its value, their mean and variance."""
+    mean, variance = ops.moments(x)
+    return _settled_norm(x, scale, shift, mean, variance), mean, variance
+
+
+def _settled_norm(x, scale, shift, mean, variance):
+    """Batch norm with given statistics."""
+    y = ops.normalise(x, mean, variance)
+    return y * ops.per_channel(scale, x) + ops.per_channel(shift, x)
+
+
+def _affine_norm_backward(x, mean, variance, scale, g):
+    """Gradients by the value before batch norm with batch statistics, by its scale, its shift."""
+    number = x.size // x.shape[-1]
+    y = ops.normalise(x, mean, variance)
+    shift_mean, scale_mean = ops.channel_mean(g), ops.channel_mean(g * y)
+    left = g - ops.per_channel(shift_mean, g) - y * ops.per_channel(scale_mean, g)
+    dx = left * ops.per_channel(scale * lax.rsqrt(variance + ops.EPSILON), g)
+    return dx, number * scale_mean, number * shift_mean
+
+
 def _codes(x):
     """Of each pair of examples: the number of units with equal sign (padded units always agree).
 
@@ -291,6 +313,12 @@ PRIMITIVES: dict[str, tuple[Callable, Callable[..., tuple]]] = {
     "add": (_add, lambda s, number, relu: (_array(*s),) * number),
     "norm": (_norm, lambda s: (_array(*s),)),
     "norm_backward": (_norm_backward, lambda s: (_array(*s), _array(s[-1]), _array(*s))),
+    "affine_norm": (_affine_norm, lambda s: (_array(*s), _array(s[-1]), _array(s[-1]))),
+    "affine_norm_backward": (
+        _affine_norm_backward,
+        lambda s: (_array(*s), *(_array(s[-1]),) * 3, _array(*s)),
+    ),
+    "settled_norm": (_settled_norm, lambda s: (_array(*s), *(_array(s[-1]),) * 4)),
     "codes": (_codes, lambda s: (_array(*s),)),
     "rescale": (_rescale, lambda s: (_array(*s),)),
     "scale": (_scale, lambda s: (_array(*s), _array())),

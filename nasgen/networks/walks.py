@@ -72,33 +72,52 @@ class _Inputs:
         return total, relu
 
 
+class Norm(NamedTuple):
+    """How walks do batch norm.
+
+    forward: `(run, step number, x) -> (value, kept)`, `kept` being what the way back needs.
+    backward: `(run, step number, value, kept, gradient by the value) -> gradient by x`.
+    """
+
+    forward: Callable[..., tuple[Tensor, Any]]
+    backward: Callable[..., Tensor]
+
+
+# As at initialisation: batch statistics, scale 1, shift 0. What is kept is 1 / deviation.
+FRESH = Norm(
+    forward=lambda run, index, x: run("norm", (), x),
+    backward=lambda run, index, y, scale, g: run("norm_backward", (), y, scale, g),
+)
+
+
 class Forward(NamedTuple):
-    """What the forward walk leaves behind, for each step: its input, value and norm scale.
+    """What the forward walk leaves behind, for each step: its input, value and what its norm keeps.
 
     active: whether the layer's ReLU is in the input already (its sign tells the same either way).
     """
 
     inputs: list[Tensor]
     values: list[Tensor]
-    scales: list[Tensor | None]
+    norms: list[Any]
     active: list[bool]
 
 
-def walk_forward(plan: Plan, weights: Sequence[dict[str, Tensor]], x: Tensor, run) -> Forward:
-    """Forward of `x [batch, height, width, channels]` with batch statistics; the last value is the
-    logits."""
-    values, inputs, scales, actives, given = [x], [], [], [], _Inputs(plan, run)
-    for step, w in zip(plan.steps, weights, strict=True):
-        layer, scale = step.layer, None
+def walk_forward(
+    plan: Plan, weights: Sequence[dict[str, Tensor]], x: Tensor, run, *, norm: Norm = FRESH
+) -> Forward:
+    """Forward of `x [batch, height, width, channels]`; the last value is the logits."""
+    values, inputs, norms, actives, given = [x], [], [], [], _Inputs(plan, run)
+    for index, (step, w) in enumerate(zip(plan.steps, weights, strict=True)):
+        layer, kept = step.layer, None
         y, active = given.of(step, values)
         inputs.append(y)
         actives.append(active)
         y = linear_maps.forward(run, layer, w, y, relu=layer.relu and not active)
         if layer.norm != "none":
-            y, scale = run("norm", (), y)
+            y, kept = norm.forward(run, index, y)
         values.append(y)
-        scales.append(scale)
-    return Forward(inputs, values[1:], scales, actives)
+        norms.append(kept)
+    return Forward(inputs, values[1:], norms, actives)
 
 
 def cross_entropy_gradient(forward: Forward, labels: Tensor, run) -> Tensor:
@@ -121,6 +140,7 @@ def walk_backward(
     seed: Tensor,
     run,
     *,
+    norm: Norm = FRESH,
     first: int = 0,
     last: int | None = None,
     kernels: bool = True,
@@ -140,7 +160,7 @@ def walk_backward(
             continue
         g = add_up(run, arrived)
         if layer.norm != "none":
-            g = run("norm_backward", (), forward.values[index], forward.scales[index], g)
+            g = norm.backward(run, index, forward.values[index], forward.norms[index], g)
         if layer.kind != "identity":
             relu = layer.relu and not forward.active[index]
             if kernels and layer.has_kernel:

@@ -56,7 +56,8 @@ def write_cells(
     mask = np.ones(np.shape(conditions), bool) if mask is None else np.asarray(mask)
     wanted = np.repeat(np.where(mask, conditions, 0).astype(np.float32), candidates, 0)
     asked = np.repeat(mask, candidates, 0)
-    draw = partial(_draw, bundle, key, guidance=guidance, temperature=temperature)
+    options = dict(guidance=guidance, temperature=temperature, free=not mask.any())
+    draw = partial(_draw, bundle, key, **options)
     numbers = np.arange(len(wanted), dtype=np.uint32)
     batch = CellBatch(*chunked(draw, wanted, asked, numbers))
     if candidates == 1:
@@ -66,11 +67,11 @@ def write_cells(
     return graphs.take(batch, best)
 
 
-def _draw(bundle: CellBundle, key, wanted, asked, numbers, *, guidance: float, temperature: float):
-    """One chunk: the first number makes its key."""
-    options = dict(config=bundle.flow_config, guidance=guidance, temperature=temperature)
-    row_key = jax.random.fold_in(key, numbers[0])
-    latents = flow.sample(bundle.flow, row_key, wanted, asked, **options)
+def _draw(bundle: CellBundle, key, wanted, asked, numbers, *, free: bool, **options):
+    """One chunk: the first number makes its key. free: nothing is asked for, of any row."""
+    rows = (wanted[0], asked[0]) if free else (wanted, asked)
+    options |= dict(config=bundle.flow_config, num=len(wanted))
+    latents = flow.sample(bundle.flow, jax.random.fold_in(key, numbers[0]), *rows, **options)
     latents = bundle.latents.undo(latents).astype(jnp.float32)
     return graph_vae.decode(bundle.vae, latents, wanted, asked, config=bundle.vae_config)
 

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from nasgen.types import KINDS
+
 
 class UserError(ValueError):
     """The user's input cannot be used: reported as one line and exit code 2, without a traceback.
@@ -108,8 +110,16 @@ def optional(rule: Rule) -> Rule:
     )
 
 
-# Tasks by name, and whether each needs `task.path`. The data itself is loaded by `nasgen.data`.
-TASKS = {"digits": False, "npz": True}
+# Tasks by name, and whether each needs `task.path` (None: it may be left out). The data itself is
+# loaded by `nasgen.data`.
+TASKS = {
+    "digits": False,
+    "cifar10": False,
+    "cifar10_lossless": False,
+    "npz": True,
+    "own": True,
+    "tfds": None,
+}
 
 # What every config has.
 COMMON = {
@@ -122,6 +132,15 @@ COMMON = {
 REQUEST = {
     "task.name": one_of(TASKS),
     "task.path": optional(text()),
+    "task.dataset": optional(text()),
+    "task.kind": optional(one_of(KINDS)),
+    "task.dims": optional(whole(1, 2)),
+    "task.size": optional(whole(2, 4096)),
+    "task.corrupt": optional(one_of(("refuse", "skip"))),
+    "task.label": optional(text()),
+    "task.series": optional(text()),
+    "task.time": optional(text()),
+    "task.length": optional(whole(2, 2**20)),
     "budget.params": optional(whole(1)),
     "budget.macs": optional(whole(1)),
     "budget.activation_memory": optional(whole(1)),
@@ -305,13 +324,20 @@ def validate(config: ConfigDict, *, pipelines: Iterable[str]) -> None:
     check(config, rules or REQUEST, strict=rules is not None)
     values = flat(config)
     if "task.name" in values:
-        _check_task(values["task.name"], values.get("task.path"))
+        _check_task(config)
 
 
-def _check_task(name: str, path: str | None) -> None:
+def task_options(config: ConfigDict) -> dict[str, Any]:
+    """What `data.load` is given beside the task's name and the seed: all that is not left out."""
+    return {k: v for k, v in config.task.items() if k != "name" and v is not None}
+
+
+def _check_task(config: ConfigDict) -> None:
+    options = task_options(config)
+    name, path = config.task.name, options.get("path")
     if TASKS[name] and path is None:
         raise UserError(f"`config.task.path` must name the data of task `{name}`; got none.")
-    if not TASKS[name] and path is not None:
+    if TASKS[name] is False and path is not None:
         raise UserError(f"`config.task.path` must be left out for task `{name}`; got {path!r}.")
     try:
         found = path is None or Path(path).exists()
@@ -319,3 +345,9 @@ def _check_task(name: str, path: str | None) -> None:
         found = False
     if not found:
         raise UserError(f"`config.task.path` must be an existing file or folder; got {path!r}.")
+    from nasgen import data
+
+    try:
+        data.check(name, **options)
+    except (ValueError, OSError) as error:
+        raise UserError(str(error).replace("`", "`config.task.", 1)) from None

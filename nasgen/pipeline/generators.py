@@ -1,67 +1,202 @@
-"""The two generative levels at work: a request goes in, architectures come out.
+"""The two generative levels at work: requests go in, architectures within their budgets come out.
 
 Budget and task condition the transformer, which writes macro architectures; each stage's cluster
-gives a condition, the flow a latent for it, the decoder a cell.
+gives a condition, the flow a latent for it, the decoder a cell; then the widths are fitted to the
+budget (`networks.fitting`). Every row of a call is a request with a task and a budget of its own.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from nasgen.keys import children, generator
 from nasgen.models import macro, mixture
-from nasgen.models.macro_language import context_features
-from nasgen.models.macro_language import decode as decode_tokens
+from nasgen.models.macro_language import context_features, decode_batch, keep_words
 from nasgen.models.macro_rules import CostBounds
 from nasgen.models.surrogate import predict, refine
-from nasgen.networks import costs
+from nasgen.networks import costs, fitting
 from nasgen.networks.features import features
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.cell_generator import neighbours, write_cells
+from nasgen.pipeline.chunks import chunked
+from nasgen.pipeline.request import smallest_networks
 from nasgen.pretrained.bundle import Bundle
-from nasgen.search.problem import BudgetError, Generators
-from nasgen.spaces import Space, graphs
+from nasgen.search.problem import BudgetError, Generators, fits
+from nasgen.spaces import SPACES, Space, graphs
 from nasgen.spaces import macro as macro_space
-from nasgen.types import Architecture, Budget, Cell, MacroArchitecture, Task
+from nasgen.types import (
+    Architecture,
+    Budget,
+    Cell,
+    CellBatch,
+    Costs,
+    MacroArchitecture,
+    MacroBatch,
+    Task,
+)
 
-QUALITIES = (0.5, 1.0, 1.5, 2.0)  # asked of the transformer, in standard deviations, in equal parts
+QUALITIES = (0.5, 1.0, 1.5, 2.0)  # asked of the transformer, in standard deviations, in turn
+ATTEMPTS = 8  # at a request whose draws miss its budget
+
+
+class Written(NamedTuple):
+    """macros: one for each request. possible: whether its budget leaves room, by lower bounds, for
+    any network; where not, its row is empty."""
+
+    macros: MacroBatch
+    possible: Bool[np.ndarray, " requests"]
+
+
+class Designs(NamedTuple):
+    """architectures: one for each request, None where none was found within its budget.
+    used: the largest part of a bound that each uses, 0 where there is none."""
+
+    architectures: list[Architecture | None]
+    used: Float[np.ndarray, " requests"]
 
 
 def write_macros(
     bundle: Bundle,
     key: Key[Array, ""],
-    task: Task,
-    budget: Budget,
-    num: int,
-) -> list[MacroArchitecture]:
-    """`num` macro architectures for the task that, with the cheapest cells, keep the budget.
+    tasks: Sequence[Task],
+    budgets: Sequence[Budget],
+    *,
+    steps: float | None = None,
+    temperature: float = 1.0,
+) -> Written:
+    """A macro architecture for each request that, with the cheapest cells, keeps its budget. A
+    row depends on its own place and request alone. steps: of the training that it is to be best
+    after, for weights that have learned of it."""
+    contexts = [
+        context_features(task, budget, QUALITIES[i % len(QUALITIES)], steps=steps)
+        for i, (task, budget) in enumerate(zip(tasks, budgets, strict=True))
+    ]
+    bounds, tree = jax.tree.flatten(CostBounds(*costs.bounds(tasks)))
+    sizes = np.array([task.input_shape[:2] for task in tasks], np.float32).reshape(-1, 2)
+    config = bundle.macro_config
 
-    Raises BudgetError where not even the simplest network can."""
-    each = -(-num // len(QUALITIES))
-    contexts = np.stack([context_features(task, budget, quality) for quality in QUALITIES])
-    bounds = budget.counted.values()
-    limits = np.array([[np.inf if bound is None else bound for bound in bounds]], np.float32)
-    height, width = task.input_shape[:2]
-    try:
-        tokens, _ = macro.sample(
+    def draw(numbers, contexts, limits, sizes, *bounds):
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
+        return macro.sample(
             bundle.macro,
-            key,
+            keys,
             contexts,
-            np.repeat(limits, len(QUALITIES), 0),
-            bounds=CostBounds(*costs.bounds(task)),
-            height=height,
-            width=width,
-            config=bundle.macro_config,
-            num=each,
+            limits,
+            bounds=jax.tree.unflatten(tree, bounds),
+            heights=sizes[:, 0],
+            widths=sizes[:, 1],
+            config=config,
+            temperature=temperature,
         )
-    except ValueError as error:
-        raise BudgetError(f"no network for {task.name} fits {budget}: {error}") from None
-    # Samples of one request lie side by side: interleave, so that a cut keeps the parts equal.
-    tokens = np.asarray(tokens).reshape(len(QUALITIES), each, -1).swapaxes(0, 1)
-    rows = tokens.reshape(-1, tokens.shape[-1])[:num]
-    return [decode_tokens(row, bundle.macro_config.vocabulary) for row in rows]
+
+    found = chunked(
+        draw,
+        np.arange(len(tasks), dtype=np.uint32),
+        keep_words(np.stack(contexts), bundle.words),
+        counted_limits(budgets).astype(np.float32),
+        sizes,
+        *map(np.asarray, bounds),
+    )
+    return Written(decode_batch(found.tokens, config.vocabulary), found.fits)
+
+
+def counted_limits(budgets: Sequence[Budget]) -> Float[np.ndarray, "requests 3"]:
+    """The bounds on params, MACs and activation memory; inf where there is none."""
+    rows = [list(budget.counted.values()) for budget in budgets]
+    return np.array([[np.inf if b is None else b for b in row] for row in rows], np.float64)
+
+
+def design_each(
+    bundle: Bundle,
+    key: Key[Array, ""],
+    tasks: Sequence[Task],
+    budgets: Sequence[Budget],
+    *,
+    steps: float | None = None,
+    copies: int = 1,
+    attempts: int = ATTEMPTS,
+) -> Designs:
+    """An architecture for each request, whose exact costs keep the budget and use at least
+    `fitting.ENOUGH` of its tightest bound where `attempts` draws suffice; else the draw that uses
+    the most. Where none fits, one of the `smallest_networks` that do is widened. Latency is not
+    looked at. copies: so many neighbours, which must ask for the same, may
+    share what the transformer writes, each with cells of its own."""
+    found: list[Architecture | None] = [None] * len(tasks)
+    used, left = np.zeros(len(tasks)), np.arange(len(tasks))
+    limits = counted_limits(budgets)
+    for attempt in range(attempts):
+        share = copies if attempt == 0 else 1
+        some = [tasks[i] for i in left[::share]], [budgets[i] for i in left[::share]]
+        keys = children(jax.random.fold_in(key, attempt), "macros", "conditions", "cells")
+        macros, possible = write_macros(bundle, keys["macros"], *some, steps=steps)
+        rows = np.arange(len(left)) // share
+        left, rows = left[possible[rows]], rows[possible[rows]]
+        macros = macro_space.take(macros, rows)
+        if not len(left):
+            break
+        cells = _cells_of(bundle, keys, macros.clusters[macros.repeats > 0])
+        own = [tasks[i] for i in left]
+        fitted = fitting.fit(macros, cells, SPACES["open"].ops, own, limits[left])
+        empty = np.array([found[i] is None for i in left])
+        better = (fitted.used <= 1) & (empty | (fitted.used > used[left]))
+        for index, one in zip(
+            left[better], _architectures(fitted.macros, cells, better), strict=True
+        ):
+            found[index] = one
+        used[left[better]] = fitted.used[better]
+        bounded = np.isfinite(limits[left]).any(1)
+        left = left[bounded & (used[left] < fitting.ENOUGH)]
+        if not len(left):
+            break
+    (missing,) = np.nonzero([one is None for one in found])
+    if len(missing):
+        rng = generator(jax.random.fold_in(key, attempts))
+        some = [tasks[i] for i in missing], [budgets[i] for i in missing]
+        for index, small in zip(missing, _widened(rng, *some), strict=True):
+            if small is not None:
+                found[index], used[index] = small
+    return Designs(found, used)
+
+
+def _widened(
+    rng: np.random.Generator, tasks: Sequence[Task], budgets: Sequence[Budget]
+) -> list[tuple[Architecture, float] | None]:
+    """For each request a random one of the smallest networks within the budget, fitted to it, and
+    how much of it that uses; None where there is none."""
+    space = SPACES["open"]
+    networks = [list(smallest_networks(space, task, pools_only=True)) for task in tasks]
+    each = [task for task, row in zip(tasks, networks, strict=True) for _ in row]
+    counted = costs.count_many([one for row in networks for one in row], space.ops, each)
+    ends = np.cumsum([len(row) for row in networks])[:-1]
+    parts = zip(*(np.split(column, ends) for column in counted), strict=True)
+    inside = [fits(Costs(*part), b) for part, b in zip(parts, budgets, strict=True)]
+    chosen = {
+        i: networks[i][rng.choice(np.flatnonzero(row))] for i, row in enumerate(inside) if row.any()
+    }
+    macros = macro_space.pack([one.macro for one in chosen.values()])
+    cells = [cell for one in chosen.values() for cell in one.cells]
+    limits = counted_limits([budgets[i] for i in chosen]).reshape(-1, 3)
+    own = [tasks[i] for i in chosen]
+    fitted = fitting.fit(macros, graphs.pack(cells), space.ops, own, limits)
+    made = macro_space.with_cells(macro_space.unpack(fitted.macros), cells)
+    found = dict(zip(chosen, zip(made, fitted.used.tolist(), strict=True), strict=True))
+    return [found.get(i) for i in range(len(tasks))]
+
+
+def _cells_of(bundle: Bundle, keys, clusters) -> CellBatch:
+    """A cell of each cluster."""
+    conditions = mixture.sample(keys["conditions"], bundle.cells.mixture, np.asarray(clusters))
+    return write_cells(bundle.cells, keys["cells"], conditions)
+
+
+def _architectures(macros: MacroBatch, cells: CellBatch, chosen) -> list[Architecture]:
+    """The chosen rows as architectures; `cells` stand row by row."""
+    owner = np.nonzero(macros.repeats > 0)[0]
+    own = graphs.unpack(graphs.take(cells, chosen[owner]))
+    return macro_space.with_cells(macro_space.unpack(macro_space.take(macros, chosen)), own)
 
 
 def design(
@@ -72,19 +207,53 @@ def design(
     num: int,
     *,
     cells_per_macro: int = 1,
+    steps: float | None = None,
 ) -> list[Architecture]:
-    """`num * cells_per_macro` architectures: each macro architecture with some draws of cells."""
-    keys = children(key, "macros", "conditions", "cells")
-    macros = write_macros(bundle, keys["macros"], task, budget, num)
-    macros = [one for one in macros for _ in range(cells_per_macro)]
-    clusters = np.array([stage.cluster for one in macros for stage in one.stages])
-    return macro_space.with_cells(macros, _cells_of(bundle, keys, clusters))
+    """`num * cells_per_macro` architectures for one task that keep the budget's counted bounds:
+    each macro architecture with some draws of cells. Fewer where the budget leaves room for few.
+
+    Raises BudgetError where there is no such network, with the least that one costs, or none was
+    found."""
+    refuse_impossible(budget, task)
+    num *= cells_per_macro
+    requests = [task] * num, [budget] * num
+    found, _ = design_each(bundle, key, *requests, copies=cells_per_macro, steps=steps)
+    architectures = [one for one in found if one is not None]
+    if not architectures:
+        raise BudgetError(
+            f"none of {num} generated architectures for {task.name} fits {budget}; allow a larger "
+            f"budget, or ask for more."
+        )
+    return architectures
 
 
-def _cells_of(bundle: Bundle, keys, clusters) -> list[Cell]:
-    """A cell of each cluster."""
-    conditions = mixture.sample(keys["conditions"], bundle.cells.mixture, np.asarray(clusters))
-    return graphs.unpack(write_cells(bundle.cells, keys["cells"], conditions))
+def refuse_impossible(budget: Budget, task: Task) -> None:
+    """Raises BudgetError where no network for the task keeps the counted bounds."""
+    space = SPACES["open"]
+    smallest = list(smallest_networks(space, task, pools_only=True))
+    least = costs.count_many(smallest, space.ops, task)
+    for name, bound in budget.counted.items():
+        lowest = int(getattr(least, name).min())
+        if bound is not None and bound < lowest:
+            raise BudgetError(
+                f"`budget.{name}` must be at least {lowest:,}, what the smallest network for "
+                f"{task.name} costs; got {bound:,}."
+            )
+    if not fits(least, budget).any():
+        given = {name: bound for name, bound in budget.counted.items() if bound is not None}
+        first = next(iter(given))
+        rest = {n: b for n, b in given.items() if n != first}
+        fewest = getattr(least, first)[fits(least, Budget(**rest))]
+        asked = ", ".join(f"{name} {bound:,}" for name, bound in given.items())
+        remedy = (
+            f"with the other bounds `budget.{first}` must be at least {int(fewest.min()):,}"
+            if len(fewest)
+            else "allow more of each"
+        )
+        raise BudgetError(
+            f"`budget` must leave room for one network for {task.name}; got {asked}, each enough "
+            f"alone but not together: {remedy}."
+        )
 
 
 def vary(
@@ -121,7 +290,7 @@ def vary(
         for stage, cell in zip(one.stages, cells, strict=True)
         if cell is None
     ]
-    fresh = iter(_cells_of(bundle, keys, clusters) if clusters else ())
+    fresh = iter(graphs.unpack(_cells_of(bundle, keys, clusters)) if clusters else ())
     filled = (next(fresh) if cell is None else cell for cells in kept for cell in cells)
     return macro_space.with_cells(macros, filled)
 

@@ -1,6 +1,6 @@
-"""Pretraining of the second level on top of a generator of cells: samples and scores networks, fits
-the surrogate, trains the macro transformer. A stage is skipped when it is whole; the training
-resumes at its last checkpoint.
+"""Pretraining of the second level on top of a generator of cells: draws networks over the ranges of
+tasks and budgets, judges them (see `macro_quality`), trains the macro transformer. A stage is
+skipped when it is whole; the training resumes at its last checkpoint.
 """
 
 import shutil
@@ -17,10 +17,13 @@ from nasgen.pipeline.config import (
     boolean,
     check,
     number,
+    one_of,
     text,
     whole,
     wholes,
 )
+from nasgen.pipeline.macro_networks import OPEN
+from nasgen.pipeline.macro_quality import SOURCES
 from nasgen.pipeline.pretrain_cells import TRAINING, card, check_ship, ship
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_results
@@ -30,30 +33,39 @@ PART = "macro"
 RULES = {
     **COMMON,
     "cells": text(),
+    "fitness": one_of(SOURCES),
     "ship": boolean(),
     "name": text(),
     "num_cells": whole(100),
     "networks.num": whole(20),
     "networks.num_scored": whole(20),
-    "networks.sizes": wholes(2, 256),
+    "networks.sizes": wholes(2, 1024),
     "networks.classes": wholes(2, 10_000),
+    "networks.params": wholes(100, 10**12),
+    "networks.macs": wholes(1000, 10**15),
+    "networks.scored_sizes": wholes(2, 1024),
+    "networks.scored_classes": wholes(2, 10_000),
+    "networks.scored_macs": whole(1000),
+    "networks.heavy_macs": whole(1000),
     "networks.batch": whole(2, 1024),
-    "networks.max_channels": whole(8, 1024),
-    "networks.max_params": whole(100),
-    "networks.max_macs": whole(1000),
-    "networks.max_layers": whole(5),
     **{f"macro.model.{size}": whole(1, 8192) for size in ("width", "depth", "heads")},
     "macro.max_slack": number(1),
     "macro.drop_probability": number(0, 1),
     **{f"macro.{key}": rule for key, rule in TRAINING.items()},
 }
+RANGES = ("sizes", "classes", "params", "macs")  # of `networks`: the least and the most
 
-# stage: (its function, its files)
-STAGES = {
-    "pool": (macro_stages.sample_pool, ("pool.npz",)),
-    "networks": (macro_stages.score_networks, ("networks.npz",)),
-    "macro": (macro_stages.train_macro, ("macro.npz",)),
-}
+
+def stages(config: ConfigDict, folder: Path) -> list[Stage]:
+    """All stages in order."""
+    rows = [
+        ("pool", macro_stages.sample_pool, ("pool.npz",)),
+        ("draw", macro_stages.draw, ("drawn.npz", "scored.npz")),
+        *SOURCES[config.fitness].stages(config),
+        ("networks", macro_stages.judge_networks, ("networks.npz",)),
+        ("macro", macro_stages.train_macro, ("macro.npz",)),
+    ]
+    return [Stage(name, files, partial(function, config, folder)) for name, function, files in rows]
 
 
 def run(config: ConfigDict, workdir: Workdir) -> None:
@@ -63,13 +75,10 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     _check_together(config)
     check_ship(config)
     folder = workdir.path
-    stages = [
-        Stage(name, files, partial(function, config, folder))
-        for name, (function, files) in STAGES.items()
-    ]
-    run_stages(workdir, stages)
+    wanted = stages(config, folder)
+    run_stages(workdir, wanted)
     figures, total, compiling = {}, 0.0, 0.0
-    for name in STAGES:
+    for name in (one.name for one in wanted):
         stage = read_stage(folder, name)
         total += stage["seconds"]
         compiling += stage["seconds_compile"]
@@ -90,13 +99,12 @@ def _check_together(config: ConfigDict) -> None:
         space = load_cells(config.cells).space
     except ValueError as error:
         raise UserError(str(error).replace("`pretrained`", "`config.cells`")) from None
-    if space != macro_stages.OPEN.name:
+    if space != OPEN.name:
         raise UserError(f"`config.cells` must write cells of space open; got those of {space}.")
-    if config.networks.num_scored > config.networks.num:
-        raise UserError(
-            f"`config.networks.num_scored` must be at most networks.num = {config.networks.num}; "
-            f"got {config.networks.num_scored}."
-        )
+    for name in RANGES:
+        ends = tuple(config.networks[name])
+        if len(ends) != 2 or ends[0] > ends[1]:
+            raise UserError(f"`config.networks.{name}` must be the least and the most; got {ends}.")
     if config.macro.model.width % config.macro.model.heads:
         raise UserError(
             f"`config.macro.model.heads` must divide macro.model.width = "
@@ -108,7 +116,8 @@ def assemble(config: ConfigDict, folder: Path) -> Bundle:
     """The bundle of a finished run's files."""
     return Bundle(
         cells=load_cells(config.cells),
-        fitness=macro_stages.FITNESS,
+        fitness=config.fitness,
+        words=macro_stages.load_words(folder),
         macro=macro_stages.load_macro(config, folder),
         macro_config=macro_stages.macro_config(config),
         surrogate=macro_stages.load_surrogate(folder),

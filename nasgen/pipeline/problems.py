@@ -192,7 +192,8 @@ def _generators(
     written = search_generators(bundle, SPACES[bundle.cells.space], task, asked, **options)
 
     def macros(key, num: int) -> list[MacroArchitecture]:
-        return write_macros(bundle, key, task, asked, num)
+        written = write_macros(bundle, key, [task] * num, [asked] * num)
+        return macro_space.unpack(macro_space.take(written.macros, written.possible))
 
     def fill(key, some: Sequence[MacroArchitecture]) -> list[Architecture]:
         keys = children(key, "conditions", "cells")

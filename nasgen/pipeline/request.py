@@ -9,15 +9,16 @@ import jax
 from ml_collections import ConfigDict
 
 from nasgen import data, pretrained
-from nasgen.data.task import Dataset
+from nasgen.data.task import Dataset, check_images
 from nasgen.networks import costs
 from nasgen.networks.latency_model import Predictor, predict
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import latency
-from nasgen.pipeline.config import UserError, nearest
+from nasgen.pipeline.config import UserError, nearest, task_options
 from nasgen.proxies import PROXIES
 from nasgen.spaces import SPACES, Space
 from nasgen.spaces.macro import MAX_STAGES, max_downsamples
+from nasgen.training.progress import announce
 from nasgen.types import (
     CHANNEL_STEP,
     Architecture,
@@ -56,8 +57,15 @@ def load_request(config: ConfigDict) -> Request:
             f"got {config.train.batch_size}."
         )
     try:
-        options = {} if config.task.path is None else {"path": config.task.path}
-        dataset = data.load(config.task.name, seed=config.seed, **options)
+        dataset = data.load(config.task.name, seed=config.seed, **task_options(config))
+        check_images(dataset.task)
+        for note in dataset.notes:
+            announce("data", note)
+        if len(dataset.train.y) < config.train.batch_size:
+            raise UserError(
+                f"`config.train.batch_size` must be at most the {len(dataset.train.y)} training "
+                f"examples; got {config.train.batch_size}."
+            )
         if len(dataset.train.y) < config.design.score_batch:
             raise UserError(
                 f"`config.design.score_batch` must be at most the {len(dataset.train.y)} training "
@@ -88,7 +96,7 @@ def _predictor(config: ConfigDict, budget: Budget) -> Predictor | None:
 
 def check_budget(budget: Budget, space: Space, task: Task) -> None:
     """Raises UserError where a bound lies below what any small network for the task costs."""
-    networks = list(smallest_networks(space, task))
+    networks = list(smallest_networks(space, task, pools_only=True))
     counted = costs.count_many(networks, space.ops, task)
     for name, bound in budget.counted.items():
         least = int(getattr(counted, name).min())
@@ -117,10 +125,14 @@ def _rounded_up(value: float) -> float:
     return math.ceil(value * 10**digits) / 10**digits
 
 
-def smallest_networks(space: Space, task: Task) -> Iterator[Architecture]:
+def smallest_networks(
+    space: Space, task: Task, *, pools_only: bool = False
+) -> Iterator[Architecture]:
     """The narrowest networks there are: for each number of halvings and each op, cells of that op
-    alone, beside a skip. One of them costs the least of each kind."""
-    cells = [Cell((op,), ((0, 1), (0, 2), (1, 2))) for op in range(len(space.ops))]
+    alone, beside a skip. One of them costs the least of each kind; of what is counted, one whose
+    cells are pools, which have no weights (pools_only: these alone, a ninth of all)."""
+    ops = [i for i, op in enumerate(space.ops) if op.kind == "avg_pool" or not pools_only]
+    cells = [Cell((op,), ((0, 1), (0, 2), (1, 2))) for op in ops]
     size = -(-min(task.input_shape[:2]) // task.stem_stride)
     for halvings in range(min(max_downsamples(size), MAX_STAGES) + 1):
         strides = (2,) * halvings or (1,)

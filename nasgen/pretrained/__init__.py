@@ -1,7 +1,8 @@
 """Where pretrained weights lie: a part is `PART.safetensors` and `PART.json`, the card, in the
 folder of a run; shipped ones are named `PART_NAME` here. Light to import; `bundle` reads them.
 
-Parts: `cells` (the generator of a space's cells) and `macro` (of macro architectures on top).
+Parts: `cells` (the generator of a space's cells), `macro` (of macro architectures on top) and
+`accuracy` (the predictor of trained accuracy).
 """
 
 import json
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-PARTS = ("cells", "macro")
+PARTS = ("cells", "macro", "accuracy")
 
 
 def find(name: str, part: str) -> tuple[Path, Path]:

@@ -16,10 +16,11 @@ from safetensors.numpy import load, save
 
 from nasgen.arrays import flatten, unflatten
 from nasgen.models import flow, graph_vae, macro
+from nasgen.models.accuracy import Predictor, Trees
 from nasgen.models.flow import FlowConfig
 from nasgen.models.graph_vae import VaeConfig
 from nasgen.models.macro import MacroConfig
-from nasgen.models.macro_language import Vocabulary
+from nasgen.models.macro_language import WORDS, Vocabulary
 from nasgen.models.mixture import Mixture
 from nasgen.models.surrogate import Surrogate
 from nasgen.pretrained import damaged, find
@@ -75,10 +76,12 @@ class CellBundle(NamedTuple):
 class Bundle(NamedTuple):
     """Both levels: the clusters of the cells are the words of the macro language.
 
-    fitness: the score that the surrogate (on `features`) and the quality stand for."""
+    fitness: the score that the surrogate (on `features`) and the quality stand for.
+    words: which of `macro_language.WORDS` the transformer saw in training."""
 
     cells: CellBundle
     fitness: str
+    words: tuple[bool, ...]
     macro: Params
     macro_config: MacroConfig
     surrogate: Surrogate
@@ -93,7 +96,9 @@ def save_cells(stem: Path, bundle: CellBundle, card: dict[str, Any]) -> None:
 def save_macro(stem: Path, bundle: Bundle, card: dict[str, Any]) -> None:
     """The same of the macro level alone. The card must say the `cells_sha256` that it builds on."""
     parts = {name: part for name, part in bundle._asdict().items() if name != "cells"}
-    _save(stem, parts, card, {"space": bundle.cells.space, "fitness": bundle.fitness})
+    known = [n for n, seen in zip(WORDS, bundle.words, strict=True) if seen]
+    about = {"space": bundle.cells.space, "fitness": bundle.fitness, "words": known}
+    _save(stem, parts, card, about)
 
 
 def _save(stem: Path, parts: Mapping[str, Any], card: dict[str, Any], about: dict) -> None:
@@ -142,6 +147,32 @@ def load_cells(name: str) -> CellBundle:
     return _load(name, "cells", assemble)
 
 
+def save_accuracy(stem: Path, predictor: Predictor, card: dict[str, Any]) -> None:
+    """The same of a predictor of trained accuracy; the card gains the names of its inputs."""
+    arrays = predictor._asdict()
+    names = arrays.pop("names")
+    about = {"space": "open", "names": list(names)}
+    _save(stem, {"accuracy": arrays}, card, about)
+
+
+def load_accuracy(name: str) -> Predictor:
+    """The predictor of this name, shipped or in the folder of a pretrain_accuracy run. Raises
+    ValueError as `load_cells`."""
+
+    def assemble(arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Predictor:
+        trees = _record(Trees, arrays, "accuracy/trees")
+        places = {n: getattr(trees, n).astype(np.int64) for n in ("feature", "left", "right")}
+        rest = {
+            n: arrays[f"accuracy/{n}"] for n in Predictor._fields if n not in ("names", "trees")
+        }
+        names = tuple(card["models"]["names"])
+        if len(names) != len(rest["mean"]):
+            raise ValueError("the card names other inputs than the weights have")
+        return Predictor(names=names, trees=trees._replace(**places), **rest)
+
+    return _load(name, "accuracy", assemble)
+
+
 def weights_hash(name: str) -> str:
     """The sha256 of the cells' weights of this name."""
     return hashlib.sha256(find(name, "cells")[0].read_bytes()).hexdigest()
@@ -162,6 +193,7 @@ def load_bundle(name: str) -> Bundle:
         return Bundle(
             cells=cells,
             fitness=about["fitness"],
+            words=tuple(name in about["words"] for name in WORDS),
             macro=unflatten(shape, arrays, "macro"),
             macro_config=config,
             surrogate=_record(Surrogate, arrays, "surrogate"),

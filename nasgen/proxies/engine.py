@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from reprlib import repr as brief
 from typing import Any, NamedTuple
 
 import jax
@@ -50,16 +51,13 @@ def score(
     float64, exact to rounding and slower. devices: of this process, by default all. `on_scored` is
     told how many of this process's are done.
 
-    Raises ValueError for an empty `proxies`, an unknown pass or part, or images of another shape.
+    Raises ValueError for an empty `proxies`, an unknown pass or part, images of another shape or
+    labels beyond a network's classes, and where a proxy returns no number.
     """
     single = {name: proxy for name, proxy in proxies.items() if isinstance(proxy, Proxy)}
     needs = _needs(proxies, single)
     for plan in plans:
-        if tuple(images.shape[1:]) != plan.input_shape:
-            raise ValueError(
-                f"`images` must have the plans' input shape {plan.input_shape}; "
-                f"got {tuple(images.shape[1:])}."
-            )
+        check_batch(plan, images, labels)
     dtype = np.float64 if double else np.float32
     noise_key = jax.random.fold_in(key, 1)  # `key` itself draws the weights
 
@@ -69,8 +67,11 @@ def score(
         draws = draw(generator(noise_key), plan, len(images), needs)
         options = dict(dtype=dtype, programs=programs)
         passes = run_passes(plan, weights, images, labels, needs, draws, **options)
-        values = {name: float(proxy.function(passes)) for name, proxy in single.items()}
-        return {n: (v, "" if np.isfinite(v) else _reason(passes, v)) for n, v in values.items()}
+        values = {name: _number(name, proxy.function(passes)) for name, proxy in single.items()}
+        return {
+            name: (value, "" if np.isfinite(value) else _reason(single[name], passes, value))
+            for name, value in values.items()
+        }
 
     def prepare(programs: Programs, mine: Sequence[Plan]) -> None:
         compile_for(mine, needs, len(images), dtype=dtype, programs=programs)
@@ -145,14 +146,39 @@ def _from_all_processes(mine: dict[int, Any]) -> dict[int, Any]:
 def _needs(proxies: Mapping[str, Proxy | Ensemble], single: Mapping[str, Proxy]) -> tuple[str, ...]:
     if not proxies:
         raise ValueError("`proxies` must name at least one proxy; got none.")
-    needs = {need for proxy in single.values() for need in proxy.needs}
-    if needs - set(PASSES):
-        raise ValueError(f"a proxy's `needs` must be among {PASSES}; got {sorted(needs)}.")
     for name, proxy in proxies.items():
+        if not isinstance(proxy, Proxy | Ensemble):
+            raise ValueError(f"`proxies[{name!r}]` must be a Proxy or an Ensemble; got {proxy!r}.")
+        unknown = [need for need in getattr(proxy, "needs", ()) if need not in PASSES]
+        if unknown:
+            raise ValueError(f"`needs` of {name} must be among {PASSES}; got {unknown[0]!r}.")
         missing = set(getattr(proxy, "parts", ())) - set(single)
         if missing:
             raise ValueError(f"`proxies` must hold {sorted(missing)} too, the parts of {name}.")
+    needs = {need for proxy in single.values() for need in proxy.needs}
     return tuple(name for name in PASSES if name in needs)
+
+
+def check_batch(plan: Plan, images: np.ndarray, labels: np.ndarray) -> None:
+    """Raises ValueError where a batch does not fit a network."""
+    if tuple(images.shape[1:]) != plan.input_shape:
+        raise ValueError(
+            f"`images` must have the plans' input shape {plan.input_shape}; "
+            f"got {tuple(images.shape[1:])}."
+        )
+    low, high = np.min(labels), np.max(labels)
+    if len(labels) != len(images) or low < 0 or high >= plan.num_classes:
+        raise ValueError(
+            f"`labels` must be {len(images)} numbers in 0..{plan.num_classes - 1}, one an image; "
+            f"got {len(labels)} in {low}..{high}."
+        )
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"the proxy {name} must return one number; got {brief(value)}.") from None
 
 
 def combined(
@@ -179,12 +205,18 @@ def _combine(proxies, values: dict[str, np.ndarray], reasons: dict) -> None:
             reasons[name, int(index)] = f"{values[name][index]}: {', '.join(bad)} not finite"
 
 
-def _reason(passes: Passes, value: float) -> str:
-    """What is not finite behind a score that is not."""
-    for name in PASSES:
-        arrays = jax.tree.leaves(getattr(passes, name))
-        if name not in ("synflow", "synflow_snr") and not all(np.isfinite(a).all() for a in arrays):
+def _reason(proxy: Proxy, passes: Passes, value: float) -> str:
+    """What in the passes that a proxy reads is behind a score that is not finite."""
+    zeros = ""
+    for name in proxy.needs:
+        arrays = [np.asarray(array) for array in jax.tree.leaves(getattr(passes, name))]
+        if name in ("synflow", "synflow_snr"):
+            if not np.isfinite(arrays).any():
+                return f"{value}: no synaptic flow reaches any layer"
+        elif not all(np.isfinite(array).all() for array in arrays):
             return f"{value}: {name} not finite"
-    if passes.synflow is not None and not np.isfinite(passes.synflow).any():
-        return f"{value}: no synaptic flow reaches any layer"
-    return f"{value}: the passes are finite, the proxy's own formula is not"
+        else:
+            empty = sum(not array.any() for array in arrays)
+            if empty:
+                zeros = zeros or f"{value}: {name} is zero in {empty} of {len(arrays)} arrays"
+    return zeros or f"{value}: the passes are finite, the proxy's own formula is not"

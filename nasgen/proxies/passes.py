@@ -172,7 +172,7 @@ def _zen(w: _Walks) -> tuple[Any, list, list]:
         forward = walks.walk_forward(w.plan, w.draws.weights, images, w.run)
         value = forward.inputs[-1]
         features.append(w.run("relu", (), value) if w.plan.steps[-1].layer.relu else value)
-        scales.append(forward.scales)
+        scales.append(forward.norms)
     return w.run("distances", (), *features), *scales
 
 
@@ -215,10 +215,11 @@ _CODES = ("agreements", "fresh_relu_agreements")
 
 
 def draw(rng: np.random.Generator, plan: Plan, batch: int, needs: Sequence[str]) -> Draws:
-    """What the passes in `needs` take at random for one network, at true widths."""
+    """What the passes in `needs` take at random for one network, at true widths: the same for a
+    pass whichever others are in `needs`, so what `zen` takes is drawn for `blocks`, too."""
     weights, signs = [], []
     images = noise = np.zeros((batch, *plan.input_shape), np.float32)
-    if "zen" in needs:
+    if "zen" in needs or "blocks" in needs:
         weights = [
             {
                 name: rng.standard_normal(shape, np.float32) * np.float32(name == "kernel")
@@ -233,6 +234,16 @@ def draw(rng: np.random.Generator, plan: Plan, batch: int, needs: Sequence[str])
             shape = (batch, *step.out_size, step.layer.out_channels)
             signs.append(rng.choice(np.array([-1, 1], np.float32), shape))
     return Draws(weights, images, noise, signs)
+
+
+class _Zeros(np.random.Generator):
+    """Draws zeros at once, for walks over shapes alone."""
+
+    def standard_normal(self, size, dtype):
+        return np.zeros(size, dtype)
+
+    def choice(self, values, size):
+        return np.zeros(size, values.dtype)
 
 
 def _padded(plan: Plan, draws: Draws, dtype) -> Draws:
@@ -294,7 +305,7 @@ def signatures(
         for step in plan.steps
     ]
     images = np.zeros((batch, *plan.input_shape), np.float32)
-    draws = _padded(plan, draw(np.random.default_rng(0), plan, batch, needs), dtype)
+    draws = _padded(plan, draw(_Zeros(np.random.PCG64(0)), plan, batch, needs), dtype)
     padded = padding.pad_plan(plan, weights, dtype=dtype)
     run = walks.recorder(seen)
     _walk(plan, padded, images, np.zeros(batch), draws, needs, run, alike=True)

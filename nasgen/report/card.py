@@ -64,6 +64,7 @@ def model_card(
     height, width, channels = task.input_shape
     facts = [
         ("Task", f"{plain(task.name)}: {task.kind}, {task.num_classes} classes"),
+        ("Classes", ", ".join(f"{i} {n}" for i, n in enumerate(task.class_names)) or None),
         ("Images", f"{height} x {width}, {number(channels)} channel{'s' * (channels != 1)}"),
         ("Data", card.get("data")),
         ("Metric", task.metric),

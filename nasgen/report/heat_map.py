@@ -1,4 +1,4 @@
-"""Correlations as a heat map: rows and columns named, every number written in its cell."""
+"""Correlations or shares as a heat map: rows and columns named, every number in its cell."""
 
 from collections.abc import Sequence
 
@@ -11,6 +11,7 @@ from nasgen.report import style
 
 # Red negative, white zero, blue positive: told apart by any colour vision.
 _COLOURS = colormaps["RdBu"].with_extremes(bad=style.GRID)
+_SHARES = colormaps["Blues"].with_extremes(bad=style.GRID)
 _ROW, _AROUND = 0.27, 1.9  # inches
 
 
@@ -21,9 +22,10 @@ def heat_map(
     *,
     title: str,
     label: str,
+    low: float = -1,
 ) -> Figure:
-    """Correlations in -1..1 (nan: a grey cell without a number). columns: group and name of each;
-    neighbours of one group stand together, apart from the next."""
+    """Correlations in -1..1, or shares where `low` is 0 (nan: a grey cell without a number).
+    columns: group and name of each; neighbours of one group stand together, apart from the next."""
     figure, (axes,) = style.figure(_AROUND + _ROW * len(rows))
     places = _places([group for group, _ in columns])
     edges = np.arange(len(rows) + 1) - 0.5
@@ -31,7 +33,8 @@ def heat_map(
     for column, place in enumerate(places):
         cells = np.ma.masked_invalid(values[:, column : column + 1])
         sides = [place - 0.5, place + 0.5]
-        look = dict(cmap=_COLOURS, vmin=-1, vmax=1, edgecolors="white", linewidth=0.8)
+        colours = _COLOURS if low < 0 else _SHARES
+        look = dict(cmap=colours, vmin=low, vmax=1, edgecolors="white", linewidth=0.8)
         mesh = axes.pcolormesh(sides, edges, cells, **look)
         for row, value in enumerate(values[:, column]):
             _write(axes, place, row, value)

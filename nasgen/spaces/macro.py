@@ -19,6 +19,7 @@ from nasgen.types import (
     Architecture,
     Cell,
     MacroArchitecture,
+    MacroBatch,
     Stage,
 )
 
@@ -73,6 +74,33 @@ def sample(
     """
     rng = generator(key)
     return [_sample_one(rng, num_clusters, size, max_channels) for _ in range(num)]
+
+
+def pack(macros: Sequence[MacroArchitecture]) -> MacroBatch:
+    """Macro architectures as arrays, as many stages wide as the longest of them."""
+    lengths = np.array([len(one.stages) for one in macros], int)
+    most = int(lengths.max(initial=1))
+    rows = [stage for one in macros for stage in one.stages]
+    table = np.zeros((len(macros), most, 4), np.int64)
+    table[np.arange(most) < lengths[:, None]] = np.array(rows, np.int64).reshape(-1, 4)
+    finals = np.array([one.final_width for one in macros], np.int64)
+    return MacroBatch(*np.moveaxis(table, 2, 0), finals)
+
+
+def unpack(batch: MacroBatch) -> list[MacroArchitecture]:
+    """Arrays to macro architectures."""
+    lengths = (batch.repeats > 0).sum(1).tolist()
+    rows = np.stack(batch[:4], 2).tolist()
+    finals = batch.final_widths.tolist()
+    return [
+        MacroArchitecture(tuple(Stage(*stage) for stage in row[:length]), final)
+        for row, length, final in zip(rows, lengths, finals, strict=True)
+    ]
+
+
+def take(batch: MacroBatch, index) -> MacroBatch:
+    """The macro architectures at `index` (anything NumPy can index the first axis with)."""
+    return MacroBatch(*(part[index] for part in batch))
 
 
 def with_cells(macros: Sequence[MacroArchitecture], cells: Iterable[Cell]) -> list[Architecture]:

@@ -6,7 +6,7 @@ best validation accuracy are kept; the test split is never read here.
 """
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PyTree
 
 from nasgen.data.augment import random_flip, random_shift
-from nasgen.data.task import Dataset
+from nasgen.data.batches import epoch_batches
+from nasgen.data.task import Dataset, check_images
 from nasgen.training import sharding
 from nasgen.training.fit import Row, fit
 from nasgen.training.state import LossFn, averaged, init_state
@@ -81,11 +82,12 @@ def train_classifier(
 ) -> Trained:
     """Trains `variables` on `data.train`, choosing among its epochs by `data.validation`.
 
-    Resumes from `workdir`. Raises `fit.Diverged` where the loss stops being finite.
+    Resumes from `workdir`. Raises `fit.Diverged` where the loss stops being finite, ValueError for
+    a task that is not of images and classes and for a batch larger than the training split.
     """
-    examples = len(data.train.y)
-    batch_size = min(recipe.batch_size, examples)
-    epoch = examples // batch_size
+    check_images(data.task)
+    batch_fn = epoch_batches(data.train.x, data.train.y, recipe.batch_size, seed=seed)
+    epoch = len(data.train.y) // recipe.batch_size
     tx = optimizer(recipe)
     state = init_state(
         variables["params"],
@@ -105,7 +107,7 @@ def train_classifier(
     fitted = fit(
         classification_loss(module, recipe),
         state,
-        epoch_batches(data.train.x, data.train.y, batch_size, seed=seed),
+        batch_fn,
         tx,
         num_steps=recipe.steps,
         workdir=workdir,
@@ -165,28 +167,6 @@ def classification_loss(module: nn.Module, recipe: Recipe) -> LossFn:
         return loss, (model_state, {"accuracy": jnp.mean(logits.argmax(-1) == y)})
 
     return loss_fn
-
-
-def epoch_batches(
-    x: Float[np.ndarray, "examples height width channels"],
-    y: Int[np.ndarray, " examples"],
-    batch_size: int,
-    *,
-    seed: int,
-) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
-    """Batches by step: each epoch in a new order, its incomplete last batch left out."""
-    epoch = len(y) // batch_size
-
-    @lru_cache(maxsize=1)
-    def order(number: int) -> np.ndarray:
-        return np.random.default_rng([seed, number]).permutation(len(y))
-
-    def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
-        start = step % epoch * batch_size
-        chosen = order(step // epoch)[start : start + batch_size]
-        return x[chosen], y[chosen]
-
-    return batch
 
 
 def evaluate(

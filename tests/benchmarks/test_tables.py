@@ -4,20 +4,21 @@ import numpy as np
 import pytest
 
 from nasgen.benchmarks import tables
+from nasgen.data.folder import VARIABLE
 from nasgen.pipeline.config import UserError
 
 
 @pytest.fixture
 def data(shared_data, monkeypatch):
-    monkeypatch.setenv(tables.VARIABLE, str(shared_data))
+    monkeypatch.setenv(VARIABLE, str(shared_data))
 
 
 def test_missing_folder_and_file_are_one_clear_line(tmp_path, monkeypatch):
-    monkeypatch.setenv(tables.VARIABLE, str(tmp_path / "nowhere"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="looked at .*nowhere.* set NASGEN_DATA"):
-        tables.data_folder()
-    monkeypatch.setenv(tables.VARIABLE, str(tmp_path))
-    with pytest.raises(UserError, match="need nb201.parquet; .* has none: set NASGEN_DATA"):
+        tables.require(tables.NB201)
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    with pytest.raises(UserError, match="needs nb201.parquet; .* has none: set NASGEN_DATA"):
         tables.nb201()
 
 

@@ -12,6 +12,7 @@ import pytest
 from experiments import run
 from experiments.configs import bench_proxies, bench_skeletons
 from nasgen.benchmarks import proxies, skeletons, tables
+from nasgen.data.folder import VARIABLE
 from nasgen.pipeline import config as rules
 from nasgen.pipeline.labels import Skeleton, in_skeleton
 
@@ -59,7 +60,7 @@ def proxy_run(shared_data, tmp_path_factory):
     pytest.importorskip("pyarrow")
     folder = tmp_path_factory.mktemp("bench") / "run"
     arguments = [f"--config={PROXIES}", f"--workdir={folder}", *SMALL]
-    env = {tables.VARIABLE: str(shared_data)}
+    env = {VARIABLE: str(shared_data)}
     done = _run(*arguments, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, arguments, env
@@ -105,7 +106,7 @@ def test_an_interrupted_run_scores_only_what_is_missing(proxy_run, monkeypatch, 
     (folder / "scores" / "nb101_001.npz").unlink()
     kept = (folder / "scores" / "nb101_000.npz").stat().st_mtime_ns
     monkeypatch.chdir(ROOT)
-    monkeypatch.setenv(tables.VARIABLE, env[tables.VARIABLE])
+    monkeypatch.setenv(VARIABLE, env[tables.VARIABLE])
     assert run.main(["run.py", *arguments]) == 0
     said = capsys.readouterr().err
     assert "nb201_000: done before" in said and "nb101_001: done in" in said
@@ -130,7 +131,7 @@ def test_bad_requests_are_one_line(shared_data, tmp_path, monkeypatch, capsys, o
     pytest.importorskip("pyarrow")
     monkeypatch.chdir(ROOT)
     missing = tmp_path / "nowhere"
-    monkeypatch.setenv(tables.VARIABLE, str(missing if override is None else shared_data))
+    monkeypatch.setenv(VARIABLE, str(missing if override is None else shared_data))
     argv = ["run.py", f"--config={PROXIES}", f"--workdir={tmp_path / 'run'}"]
     argv += ["--config.compilation_cache=false", *([override] if override else [])]
     assert run.main(argv) == 2

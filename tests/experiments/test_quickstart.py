@@ -10,8 +10,14 @@ import numpy as np
 import pytest
 
 from nasgen import data
+from nasgen.networks.latency import Table, device_name
+from nasgen.networks.latency_model import predict
+from nasgen.networks.plan import Layer
+from nasgen.networks.plans.open import make_plan
+from nasgen.pipeline.latency import Measured, measured_to_json
 from nasgen.spaces import SPACES
 from nasgen.spaces.formats import architecture_from_json
+from tests.networks.toy_latency import PREDICTOR
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = "experiments/configs/quickstart.py"
@@ -128,6 +134,30 @@ def test_any_method_may_design(tmp_path, method):
     assert results["num_exact_evaluations"] == 4 and results["params"] <= 12_000
     assert results["best_score_local_search"] > 0
     assert "| local search |" in (folder / "report.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_budget_of_latency_is_met_in_a_whole_run(tmp_path):
+    """With a table of latencies at hand, so that none is measured."""
+    table = Table("toy", 1, 0.1, {(Layer("identity", 8, 8), (4, 4)): 0.5}, 2.0)
+    entry = measured_to_json(Measured(table, PREDICTOR, 3.0))
+    (tmp_path / "latency.json").write_text(json.dumps({f"{device_name()}, batch 1": entry}))
+    folder, bound = tmp_path / "run", 0.3
+    options = [f"--config.budget.latency_ms={bound}", "--config.design.baselines=('random',)"]
+    options += [f"--config.design.latency_table={tmp_path / 'latency.json'}", *SMALL]
+    done = _run(f"--config={QUICKSTART}", f"--workdir={folder}", *options)
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads((folder / "results.json").read_text())
+    assert 0 < results["latency_ms_predicted"] <= bound < 10 * results["latency_ms_predicted"]
+    assert results["latency_ms_measured"] > 0 and results["params"] <= 12_000
+    space, task = SPACES["open"], data.load("digits", seed=0).task
+    found = json.loads((folder / "search.json").read_text())
+    found["architectures"] += json.loads((folder / "baselines.json").read_text())["random"][
+        "architectures"
+    ]
+    networks = [architecture_from_json(one, space) for one in found["architectures"]]
+    plans = [make_plan(network, space.ops, task) for network in networks]
+    assert len(plans) == 8 and (predict(PREDICTOR, plans) <= bound).all()
 
 
 @pytest.mark.parametrize(

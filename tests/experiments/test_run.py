@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from experiments import run
-from experiments.configs import default, quickstart
+from experiments.configs import default, own_data, quickstart
 from nasgen.pipeline import config as rules
 from nasgen.pipeline import workdir
 from nasgen.pipeline.config import UserError
@@ -19,6 +19,7 @@ from nasgen.pipeline.config import UserError
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = "experiments/configs/quickstart.py"
 C, W = f"--config={QUICK}", "--workdir={tmp}/run"
+OWN, T = "--config=experiments/configs/own_data.py", "--config.task."
 
 CONFIG_FILES = {
     "no_function.py": "x = 1\n",
@@ -75,6 +76,19 @@ BAD = [
     ([C, W, "--config.task.name=npz"], ["task.path", "npz"]),
     ([C, W, "--config.task.name=npz", "--config.task.path=/no/where.npz"], ["/no/where.npz"]),
     ([C, W, "--config.task.path=/tmp"], ["task.path", "digits"]),
+    ([OWN, W], ["config.task.path", "own"]),
+    ([OWN, W, f"{T}path=/no/where"], ["config.task.path", "/no/where"]),
+    ([OWN, W, f"{T}path={{tmp}}"], ["config.task.path", "image", "each class", "no folders"]),
+    ([OWN, W, f"{T}path={{tmp}}/dict.py"], ["config.task.path", ".npz, .csv, .parquet", "dict.py"]),
+    ([C, W, f"{T}size=32"], ["config.task.size", "no option of data set 'digits'"]),
+    ([C, W, f"{T}size=1"], ["config.task.size", "2..4096", "got 1"]),
+    ([C, W, f"{T}corrupt=skp"], ["config.task.corrupt", "did you mean `skip`"]),
+    ([C, W, f"{T}kind=regresion"], ["config.task.kind", "did you mean `regression`"]),
+    ([C, W, f"{T}name=tfds"], ["config.task.dataset", "tfds"]),
+    (
+        [C, W, f"{T}name=tfds", f"{T}dataset=mnist", f"{T}path={{tmp}}"],
+        ["config.task.dataset", "looked at", "tfds build mnist"],
+    ),
     ([C, W, "--config.pipeline=desgin"], ["pipeline", "did you mean `design`"]),
     ([C, W, "--config.design.baselines=evolutin"], ["baselines", "did you mean `evolution`"]),
     ([C, W, "--config.design.num_exact=0"], ["num_exact", "in 1..100000", "got 0"]),
@@ -131,13 +145,14 @@ def test_bad_input_ends_the_process_within_seconds(number, files):
     assert not (files / "run").exists()
 
 
-def test_errors_come_before_jax_is_imported(tmp_path):
+@pytest.mark.parametrize("bad", ["--config.budget.params=0", f"{T}name=own", f"{T}name=tfds"])
+def test_errors_come_before_jax_is_imported(tmp_path, bad):
     code = (
         "import sys; from experiments import run; "
         "code = run.main(['run.py', *sys.argv[1:]]); assert 'jax' not in sys.modules; "
         "sys.exit(code)"
     )
-    argv = [C, f"--workdir={tmp_path}/run", "--config.budget.params=0"]
+    argv = [C, f"--workdir={tmp_path}/run", bad]
     done = subprocess.run([sys.executable, "-c", code, *argv], cwd=ROOT, capture_output=True)
     assert done.returncode == 2, done.stderr
 
@@ -257,6 +272,18 @@ def test_the_rules_cover_the_default_config_exactly():
 @pytest.mark.parametrize("module", [default, quickstart])
 def test_shipped_configs_are_valid(module):
     rules.validate(module.get_config().lock(), pipelines=run.PIPELINES)
+
+
+def test_own_data_needs_a_path_only(tmp_path):
+    config = own_data.get_config().lock()
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+    config.task.path = str(tmp_path)
+    rules.validate(config, pipelines=run.PIPELINES)
+    assert rules.task_options(config) == {"path": str(tmp_path)}
+    old, new = rules.flat(default.get_config()), rules.flat(config)
+    changed = {key for key, value in new.items() if value != old[key]}
+    assert changed == {"task.name", "task.path"}
 
 
 def test_quickstart_differs_from_default_by_its_budget_and_length():

@@ -270,6 +270,15 @@ def test_a_sample_does_not_depend_on_its_neighbours(rough, data):
     assert float(jnp.abs(alone[1:] - beside[1:]).max()) > 1e-2
 
 
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_one_condition_for_all_is_a_row_for_each(rough, guidance):
+    key, condition, mask = jax.random.key(2), jnp.array([0.7, -1.2]), jnp.array([True, False])
+    options = dict(config=CONFIG, guidance=guidance)
+    each = flow.sample(rough, key, jnp.tile(condition, (DRAWS, 1)), mask, **options)
+    once = flow.sample(rough, key, condition, mask, num=DRAWS, **options)
+    np.testing.assert_allclose(once, each, rtol=1e-4, atol=1e-5)
+
+
 def test_temperature_scales_the_noise(rough, untrained, data):
     first, second = jax.random.key(0), jax.random.key(1)
     still = [draw(rough, key, data[1], EVERY, 0.0) for key in (first, second)]

@@ -5,6 +5,7 @@ import pytest
 
 from nasgen.models import macro_language as language
 from nasgen.models.macro_language import Vocabulary
+from nasgen.spaces import macro as macro_space
 from nasgen.types import MAX_CELLS, Budget, MacroArchitecture, Stage, Task
 
 VOCABULARY = Vocabulary(num_clusters=5, max_stages=6)
@@ -30,6 +31,7 @@ def test_round_trip():
     tokens = language.encode_batch(macros, VOCABULARY)
     assert tokens.shape == (200, VOCABULARY.length) and tokens.max() < VOCABULARY.size
     assert [language.decode(row, VOCABULARY) for row in tokens] == macros
+    assert macro_space.unpack(language.decode_batch(tokens, VOCABULARY)) == macros
     assert len(np.unique(tokens, axis=0)) == len(set(macros))
 
 
@@ -87,11 +89,36 @@ def test_context_features():
     # 316,228 params are 10^5.5, and the flag behind them is up; nothing else changes.
     with_params = language.context_features(cifar, Budget(params=316_228))
     changed = np.flatnonzero(with_params != bare)
-    np.testing.assert_allclose(with_params[5:7], [0, 1], atol=1e-5)
-    assert set(changed) <= {5, 6}
+    first = language.TASK_FEATURES
+    np.testing.assert_allclose(with_params[first : first + 2], [0, 1], atol=1e-5)
+    assert set(changed) <= {first, first + 1}
     np.testing.assert_allclose(language.context_features(cifar, None, -1.25)[-2:], [-1.25, 1])
+    # 31,623 steps of training are 10^4.5.
+    trained = language.context_features(cifar, steps=31_623)
+    np.testing.assert_allclose(trained[-4:-2], [1, 1], atol=1e-4)
+    dense = language.context_features(cifar._replace(kind="dense"))
+    np.testing.assert_array_equal(np.flatnonzero(dense - bare), [6])
     large = Task("imagenet", (224, 224, 3), 1000, stem_stride=2)
-    large = language.context_features(large, Budget(10**7, 10**9, 10**8), 2.0)
-    assert np.abs(large).max() <= 3 and (large != bare).all(where=np.arange(13) != 2)
+    large = language.context_features(large, Budget(10**7, 10**9, 10**8, 30.0), 2.0, steps=10**5)
+    assert np.abs(large).max() <= 3
+    same = np.flatnonzero(large == bare)
+    assert set(same) == {2, 5, 6, 7}  # channels and kind
     with pytest.raises(ValueError, match="`budget.macs` must be positive"):
         language.context_features(cifar, Budget(macs=0))
+    with pytest.raises(ValueError, match="`steps` must be positive"):
+        language.context_features(cifar, steps=0)
+
+
+def test_unknown_words_are_not_said():
+    task = Task("toy", (8, 8, 3), 10, kind="dense")
+    said = language.context_features(task, Budget(params=100, latency_ms=2.0), 1.0, steps=50)
+    found = {
+        w
+        for w, known in zip(language.WORDS, language.words_of(said[None])[0], strict=True)
+        if known
+    }
+    assert found == {"dense", "params", "latency_ms", "steps", "quality"}
+    known = [word in ("params", "macs", "quality") for word in language.WORDS]
+    kept = language.keep_words(said[None], known)[0]
+    plain = language.context_features(task._replace(kind="classification"), Budget(params=100), 1.0)
+    np.testing.assert_array_equal(kept, plain)

@@ -10,11 +10,16 @@ import pytest
 
 from experiments.configs import pretrain_macro as config_file
 from nasgen.arrays import flatten
+from nasgen.models.macro_language import WORDS
+from nasgen.networks import costs
+from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import generators, pretrain_cells, pretrain_macro
 from nasgen.pipeline.config import UserError
 from nasgen.pipeline.problems import identity
+from nasgen.pipeline.request import smallest_networks
 from nasgen.pipeline.workdir import close_workdir, open_workdir
 from nasgen.pretrained import bundle as pretrained
+from nasgen.search.problem import BudgetError, fits
 from nasgen.spaces import SPACES, graphs
 from nasgen.spaces.macro import broken_rules
 from nasgen.types import Budget, Task
@@ -31,8 +36,9 @@ def small_config(cells):
     config.macro.steps = 12
     config.macro.model.update(width=16, depth=1, heads=2)
     config.networks.num, config.networks.num_scored = 60, 24
-    config.networks.sizes, config.networks.classes = (8,), (10,)
-    config.networks.max_channels, config.networks.max_layers = 32, 40
+    config.networks.sizes, config.networks.classes = (8, 64), (2, 20)
+    config.networks.params, config.networks.macs = (10_000, 60_000), (100_000, 3_000_000)
+    config.networks.scored_sizes, config.networks.scored_classes = (8,), (10,)
     config.macro.batch_size = 16
     return config
 
@@ -77,11 +83,15 @@ def test_a_finished_run_is_skipped_and_a_damaged_stage_redone(
     path = tmp_path / "copy"
     shutil.copytree(finished, path)
     ran = []
-    watched = {
-        name: (lambda c, f, n=name, fn=function: ran.append(n) or fn(c, f), files)
-        for name, (function, files) in pretrain_macro.STAGES.items()
-    }
-    monkeypatch.setattr(pretrain_macro, "STAGES", watched)
+    stages = pretrain_macro.stages
+
+    def watched(config, folder):
+        return [
+            stage._replace(run=lambda s=stage: ran.append(s.name) or s.run())
+            for stage in stages(config, folder)
+        ]
+
+    monkeypatch.setattr(pretrain_macro, "stages", watched)
     (path / "results.json").unlink()
     run(pretrain_macro, small_config(cells), path)
     assert not ran
@@ -102,7 +112,7 @@ def test_bundle_survives_its_files(finished, bundle, tmp_path):
         shutil.copy(finished / f"cells.{suffix}", tmp_path)
     pretrained.save_macro(tmp_path / "macro", bundle, card)
     again = pretrained.load_bundle(str(tmp_path))
-    assert again.macro_config == bundle.macro_config
+    assert again.macro_config == bundle.macro_config and again.words == bundle.words
     assert again.cells.vae_config == bundle.cells.vae_config
     for part in ("macro", "surrogate"):
         first, second = flatten(getattr(bundle, part)), flatten(getattr(again, part))
@@ -157,6 +167,81 @@ def test_written_architectures_keep_every_rule(bundle):
     assert again == made
 
 
+def test_words_are_those_of_the_training(bundle):
+    said = {word for word, known in zip(WORDS, bundle.words, strict=True) if known}
+    assert said == {"params", "macs", "activation_memory", "quality"}
+    task, key = Task("toy", (8, 8, 1), 10), jax.random.key(3)
+    plain = generators.write_macros(bundle, key, [task] * 8, [Budget(params=50_000)] * 8)
+    budget = Budget(params=50_000, latency_ms=1.0)
+    task = task._replace(kind="dense")
+    with_more = generators.write_macros(bundle, key, [task] * 8, [budget] * 8, steps=10.0)
+    np.testing.assert_array_equal(plain.macros.channels, with_more.macros.channels)
+
+
+def random_requests(seed, num):
+    """Tasks and budgets of all kinds, some of which nothing can meet."""
+    rng = np.random.default_rng(seed)
+    tasks, budgets = [], []
+    for _ in range(num):
+        size, classes = int(rng.integers(2, 65)), int(rng.integers(2, 300))
+        tasks.append(Task("any", (size, int(rng.integers(2, 65)), 3), classes))
+        bounds = [int(n) for n in 10 ** rng.uniform([3.3, 5, 4.5], [6, 8, 7])]
+        given = rng.random(3) < 0.5
+        budgets.append(Budget(*(b if g else None for b, g in zip(bounds, given, strict=True))))
+    return tasks, budgets
+
+
+def test_many_requests_of_different_tasks_are_never_over_budget(bundle):
+    tasks, budgets = random_requests(0, 60)
+    found, used = generators.design_each(bundle, jax.random.key(0), tasks, budgets, attempts=2)
+    assert 30 < sum(one is not None for one in found) < 60
+    enough = 0
+    for one, task, budget, share in zip(found, tasks, budgets, used, strict=True):
+        if one is None:
+            continue
+        counted = costs.count(make_plan(one, OPEN.ops, task))
+        assert fits(counted, budget)
+        given = {name: bound for name, bound in budget.counted.items() if bound is not None}
+        parts = [getattr(counted, name) / bound for name, bound in given.items()]
+        assert share == max(parts, default=0)
+        enough += share >= 0.9 or not given
+    assert enough > 0.8 * sum(one is not None for one in found)
+
+
+def test_macros_do_not_depend_on_how_many_are_asked_for(bundle):
+    tasks, budgets = random_requests(1, 12)
+    written = generators.write_macros(bundle, jax.random.key(1), tasks, budgets)
+    few = generators.write_macros(bundle, jax.random.key(1), tasks[:7], budgets[:7])
+    for whole, part in zip(written.macros, few.macros, strict=True):
+        np.testing.assert_array_equal(whole[:7], part)
+
+
+@pytest.mark.parametrize(
+    ("budget", "says"),
+    [
+        (Budget(params=100), "`budget.params` must be at least"),
+        (Budget(macs=100, params=10**6), "`budget.macs` must be at least"),
+    ],
+)
+def test_a_budget_that_nothing_meets_names_the_least(bundle, budget, says):
+    task = Task("toy", (32, 32, 3), 10)
+    with pytest.raises(BudgetError, match=says) as error:
+        generators.design(bundle, jax.random.key(0), task, budget, 4)
+    assert "\n" not in str(error.value) and "smallest network for toy" in str(error.value)
+
+
+def test_bounds_that_are_too_tight_together_name_what_would_do(bundle):
+    task = Task("toy", (32, 32, 3), 10)
+    least = costs.count_many(list(smallest_networks(OPEN, task)), OPEN.ops, task)
+    budget = Budget(params=int(least.params.min()), macs=int(least.macs.min()))
+    with pytest.raises(BudgetError, match="not together") as error:
+        generators.design(bundle, jax.random.key(0), task, budget, 4)
+    needed = int(str(error.value).split("at least ")[1].rstrip(".").replace(",", ""))
+    generators.refuse_impossible(budget._replace(params=needed), task)
+    with pytest.raises(BudgetError):
+        generators.refuse_impossible(budget._replace(params=needed - 1), task)
+
+
 def test_variations_change_one_thing(bundle):
     task = Task("toy", (8, 8, 1), 10)
     parents = generators.design(bundle, jax.random.key(0), task, Budget(), 16)
@@ -176,7 +261,7 @@ def test_variations_change_one_thing(bundle):
 
 
 def test_bad_configs_are_user_errors(cells, tmp_path):
-    for change in ({"num_cells": 7}, {"cells": "opne"}, {"networks.num_scored": 61}):
+    for change in ({"num_cells": 7}, {"cells": "opne"}, {"networks.sizes": (32, 8)}):
         config = small_config(cells)
         config.update_from_flattened_dict(change)
         workdir = open_workdir(tmp_path / str(change), config)

@@ -23,6 +23,8 @@ TASKS = [
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_no_random_network_costs_less(task):
     least = costs.count_many(list(smallest_networks(OPEN, task)), OPEN.ops, task)
+    pools = list(smallest_networks(OPEN, task, pools_only=True))
+    of_pools = costs.count_many(pools, OPEN.ops, task)
     size = min(task.input_shape[:2]) // task.stem_stride
     macros = macro.sample(jax.random.key(0), 400, num_clusters=1, size=size, max_channels=32)
     cells = iter(graphs.unpack(OPEN.sample(jax.random.key(1), sum(len(m.stages) for m in macros))))
@@ -31,6 +33,7 @@ def test_no_random_network_costs_less(task):
     for name in Budget().counted:
         smallest = int(getattr(least, name).min())
         assert smallest <= getattr(counted, name).min()
+        assert smallest == getattr(of_pools, name).min()
         check_budget(Budget(**{name: smallest}), OPEN, task)
         with pytest.raises(UserError, match=f"`config.budget.{name}` must be at least"):
             check_budget(Budget(**{name: smallest - 1}), OPEN, task)

@@ -9,7 +9,8 @@ from nasgen.networks.plans import PLANS
 from nasgen.networks.plans.open import make_plan
 from nasgen.networks.programs import PROGRAMS
 from nasgen.proxies import PROXIES, Proxy
-from nasgen.proxies.engine import score
+from nasgen.proxies.bare import named_by_use
+from nasgen.proxies.engine import check_batch, score
 from nasgen.proxies.nwot import log_det
 from nasgen.spaces import SPACES, graphs, nb201, transnas
 from nasgen.types import Architecture, Cell, MacroArchitecture, Stage, Task
@@ -93,6 +94,25 @@ def test_a_users_proxy_joins_the_dict():
     assert (scores.values["widest"] > 0).all()
 
 
+def test_what_a_bare_function_reads_is_found():
+    def mine(passes):
+        return len(passes.kernels) * passes.agreements.sum() + np.abs(passes.gradients[0]).sum()
+
+    found = named_by_use(mine, _plans(1)[0], *_batch())
+    assert found == Proxy(("agreements", "gradients"), mine)
+    assert named_by_use(PROXIES["l2_norm"].function, _plans(1)[0], *_batch()).needs == ()
+
+
+def test_no_score_depends_on_which_others_are_asked_for():
+    """`zen` and AZ-NAS draw at random, from one key."""
+    plans, batch = _plans(1), _batch()
+    names = ("zen", "az_trainability")
+    both = score(plans, {name: PROXIES[name] for name in names}, jax.random.key(1), *batch)
+    for name in names:
+        alone = score(plans, {name: PROXIES[name]}, jax.random.key(1), *batch)
+        assert alone.values[name][0] == both.values[name][0], name
+
+
 CUT = [(0,) * 6, (2, 2, 2, 0, 0, 0), (0, 0, 2, 0, 2, 2), (1,) * 6]  # by zero at the output, input
 SLOW = pytest.mark.slow
 
@@ -126,15 +146,38 @@ def test_a_score_that_is_not_finite_is_marked():
     bad = {"bad": Proxy((), lambda passes: float("nan") if passes.costs.params > 0 else 0.0)}
     scores = score(_plans(2), bad, jax.random.key(0), *_batch())
     assert np.isnan(scores.values["bad"]).all()
-    assert set(scores.reasons) == {("bad", 0), ("bad", 1)}
+    why = "nan: the passes are finite, the proxy's own formula is not"
+    assert scores.reasons == {("bad", 0): why, ("bad", 1): why}
+
+
+def test_a_reason_is_found_in_what_the_proxy_itself_reads():
+    task = Task("toy", (8, 8, 3), 4)
+    plan = PLANS["nb201"](nb201.cell((0,) * 6), task, channels=8, cells=1)
+    images = np.random.default_rng(0).standard_normal((4, 8, 8, 3)).astype(np.float32)
+    some = {name: PROXIES[name] for name in ("synflow", "jacob_cov", "az_expressivity")}
+    reasons = score([plan], some, jax.random.key(0), images, np.arange(4)).reasons
+    assert reasons["synflow", 0] == "-inf: no synaptic flow reaches any layer"
+    assert reasons["jacob_cov", 0] == "nan: jacobian is zero in 1 of 1 arrays"
+    assert reasons["az_expressivity", 0].startswith("nan: blocks is zero in")
+    images, labels = _batch()
+    images[0] = np.nan
+    snip = {"snip": PROXIES["snip"]}
+    reasons = score(_plans(1), snip, jax.random.key(0), images, labels).reasons
+    assert reasons == {("snip", 0): "nan: gradients not finite"}
 
 
 def test_bad_input():
     images, labels = _batch()
     with pytest.raises(ValueError, match="`proxies` must name at least one"):
         score(_plans(1), {}, jax.random.key(0), images, labels)
-    with pytest.raises(ValueError, match="`needs` must be among"):
+    with pytest.raises(ValueError, match="`needs` of x must be among"):
         score(_plans(1), {"x": Proxy(("hessian",), float)}, jax.random.key(0), images, labels)
+    with pytest.raises(ValueError, match="`labels` must be 8 numbers in 0..2, .* got 8 in 0..3"):
+        score(_plans(1), PROXIES, jax.random.key(0), images, np.arange(8) % 4)
+    with pytest.raises(ValueError, match="`labels` must be 8 numbers in 0..2, .* got 7"):
+        check_batch(_plans(1)[0], images, labels[:7])
+    with pytest.raises(ValueError, match="the proxy x must return one number; got None"):
+        score(_plans(1), {"x": Proxy((), lambda _: None)}, jax.random.key(0), images, labels)
     with pytest.raises(ValueError, match="input shape"):
         score(_plans(1), PROXIES, jax.random.key(0), images[:, :4], labels)
 

@@ -145,3 +145,12 @@ def test_mutation_leaves_the_smallest_macro_and_refuses_a_broken_one():
     with pytest.raises(ValueError, match=r"`macro` must have clusters in 0\.\.1; got"):
         broken = MacroArchitecture((Stage(7, 8, 1, 1), Stage(8, 8, 1, 1)), 8)
         macro.mutate(jax.random.key(0), broken, num_clusters=2, size=8)
+
+
+def test_pack_and_unpack_are_inverse():
+    macros = macro.sample(jax.random.key(3), 50, num_clusters=5, size=32)
+    batch = macro.pack(macros)
+    assert macro.unpack(batch) == macros
+    rows = np.array([7, 3, 7])
+    assert macro.unpack(macro.take(batch, rows)) == [macros[i] for i in rows]
+    assert macro.unpack(macro.pack([])) == []

@@ -13,7 +13,6 @@ from nasgen.data import load
 from nasgen.training.classifier import (
     Recipe,
     classification_loss,
-    epoch_batches,
     evaluate,
     optimizer,
     train_classifier,
@@ -126,14 +125,3 @@ def test_label_smoothing_by_hand(variables, data):
     assert np.isclose(loss, -(targets * log_p).sum(-1).mean(), rtol=1e-5)
     moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), new_state, state)
     assert all(jax.tree.leaves(moved))
-
-
-def test_epochs_visit_each_example_once():
-    x = np.arange(20, dtype=np.float32).reshape(20, 1, 1, 1)
-    batch = epoch_batches(x, np.arange(20), 6, seed=1)
-    epochs = [[batch(3 * epoch + i)[1] for i in range(3)] for epoch in range(2)]
-    for epoch in epochs:
-        assert len(set(np.concatenate(epoch))) == 18
-    assert not np.array_equal(epochs[0], epochs[1])
-    assert np.array_equal(batch(4)[1], epochs[1][1])  # a pure function of the step
-    assert np.array_equal(batch(4)[0].ravel(), batch(4)[1])

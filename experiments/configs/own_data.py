@@ -1,0 +1,19 @@
+"""A network for data of your own: images in a folder for each class, or arrays in an .npz file.
+
+    python experiments/run.py --config=experiments/configs/own_data.py --workdir=runs/own \\
+        --config.task.path=photos/ --config.budget.params=200_000
+
+The kind of source is told by the path; `nasgen/data/own.py` says how, and `default.py` what can be
+set under `config.task`.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.configs import default
+
+
+def get_config() -> ConfigDict:
+    """The default for your own data."""
+    config = default.get_config()
+    config.task.name = "own"
+    return config

@@ -1,0 +1,120 @@
+"""Which fitness orders networks of equal cost by what they train to: on bands of cost and on a data
+set that the predictor has not seen, beside every proxy, depth and costs.
+
+Spearman correlations are taken within groups of one task, cost band and number of steps, and
+averaged over groups; intervals are of bootstrap samples of the networks. The predictor is fitted
+anew for each held-out part: `held_out_band` leaves out one band of every task at a time,
+`held_out_data` one task.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from nasgen.benchmarks import fitness_proof
+from nasgen.benchmarks.statistics import bootstrap_weights, interval, spearman
+from nasgen.pipeline.accuracy_fit import FITS, Rows, groups, held_out, read_rows, read_table
+from nasgen.pipeline.config import COMMON, check, one_of, text, whole
+from nasgen.pipeline.workdir import Workdir, write_results
+from nasgen.report.fitness import write_report
+
+FITNESS = "predicted_accuracy"
+RULES = {
+    **COMMON,
+    "table": text(),
+    "fit": one_of(FITS),
+    "bootstrap": whole(2, 1_000_000),
+    **fitness_proof.RULES,
+}
+Scores = Mapping[str, np.ndarray]  # of each fitness, a value for every row
+
+
+def run(config: ConfigDict, workdir: Workdir) -> None:
+    """Writes results.json and report.md. Raises UserError for a config that is off and for a table
+    that is not there."""
+    check(config, RULES)
+    frame = read_table(config.table)
+    if config.proof.num_seeds:
+        fitness_proof.check_inputs(config.proof, workdir.path)
+    rows, rng = read_rows(frame), np.random.default_rng(config.seed)
+    results: dict[str, Any] = {"num_networks": len(np.unique(rows.network))}
+    held = {"held_out_band": rows.band, "held_out_data": rows.task}
+    for name, part in held.items():
+        scores = {FITNESS: held_out(rows, part, FITS[config.fit])}
+        others = {n: held_out(rows, part, fit) for n, fit in FITS.items() if n != config.fit}
+        scores |= {f"{FITNESS}_{n}": values for n, values in others.items()}
+        found = within_groups(rows, {**scores, **rows.columns}, rng, config.bootstrap)
+        results |= {f"{name}/{key}": value for key, value in found.items()}
+    results |= by_group(rows, {n: rows.columns[n] for n in ("depth", "t_cet")})
+    results |= noise(frame)
+    if config.proof.num_seeds:
+        results |= fitness_proof.prove(config.proof, workdir)
+    write_report(workdir.path, results)
+    write_results(workdir, results)
+
+
+def within_groups(
+    rows: Rows, scores: Scores, rng: np.random.Generator, num_samples: int
+) -> dict[str, float]:
+    """`FITNESS/spearman`, `_low` and `_high`: means over groups. A bootstrap sample draws networks,
+    which are then drawn for every number of steps."""
+    parts, networks = groups(rows), len(np.unique(rows.network))
+    drawn = np.zeros((num_samples, networks))
+    place = {number: i for i, number in enumerate(np.unique(rows.network))}
+    own = np.array([place[number] for number in rows.network])
+    for task, band in {key[:2] for key in parts}:
+        members = np.unique(own[(rows.task == task) & (rows.band == band)])
+        drawn[:, members] = bootstrap_weights(rng, num_samples, len(members))
+    figures = {}
+    for name, values in scores.items():
+        finite = [one[np.isfinite(values[one])] for one in parts.values()]
+        finite = [one for one in finite if len(one) >= 8]
+        if not finite:
+            continue
+        each = [spearman(values[one], rows.accuracy[one]) for one in finite]
+        samples = [spearman(values[one], rows.accuracy[one], drawn[:, own[one]]) for one in finite]
+        low, high = interval(np.nanmean(samples, 0))
+        figures |= {
+            f"{name}/spearman": float(np.nanmean(each)),
+            f"{name}/spearman_low": low,
+            f"{name}/spearman_high": high,
+        }
+    return figures
+
+
+def by_group(rows: Rows, scores: Scores) -> dict[str, float]:
+    """`by_steps/TASK/STEPS/NAME/spearman`: means over bands, for how much training a sign holds."""
+    found: dict[str, list[float]] = {}
+    for (task, _, steps), one in groups(rows).items():
+        for name, values in scores.items():
+            value = float(spearman(values[one], rows.accuracy[one]))
+            found.setdefault(f"by_steps/{task}/{steps}/{name}/spearman", []).append(value)
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def noise(frame) -> dict[str, float]:
+    """Of networks trained twice: the deviation that a seed makes, the spread of networks within
+    bands, and the Spearman that even a perfect fitness is kept below, about the root of the share
+    of the variance that is not noise. Each at the last number of steps of the brief recipe."""
+    figures = {}
+    for task, mine in frame.groupby("task"):
+        brief = mine[~mine["long"]]
+        measured = [n for n in brief if n.startswith("accuracy_") and brief[n].notna().any()]
+        last = max(measured, key=lambda name: int(name.removeprefix("accuracy_")))
+        pairs = brief.groupby("architecture")[last]
+        twice = [one.to_numpy()[:2] for _, one in pairs if len(one) > 1]
+        if not twice:
+            continue
+        gap = np.diff(np.array(twice), axis=1)[:, 0]
+        variance = float(np.mean(gap**2) / 2)
+        first = brief.drop_duplicates("architecture")
+        within = float(first.groupby("band")[last].var().mean())
+        figures |= {
+            f"noise/{task}/seed_deviation": variance**0.5,
+            f"noise/{task}/band_deviation": within**0.5,
+            f"noise/{task}/ceiling": max(1 - variance / within, 0.0) ** 0.5,
+            f"noise/{task}/num_twice": len(twice),
+        }
+    return figures

@@ -1,0 +1,37 @@
+"""Batches of a split as a pure function of the step, so that a resumed run sees the same ones.
+
+`map(batch_fn, itertools.count(step))` goes on at any step.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Num
+
+
+def epoch_batches(
+    x: Num[np.ndarray, "examples *input"],
+    y: Num[np.ndarray, "examples *target"],
+    batch_size: int,
+    *,
+    seed: int,
+) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+    """Batches by step: each epoch in a new order, its incomplete last batch left out.
+
+    Raises ValueError where there are fewer examples than a batch takes.
+    """
+    if not 1 <= batch_size <= len(y):
+        raise ValueError(f"`batch_size` must be in 1..{len(y)}, the examples; got {batch_size}.")
+    epoch = len(y) // batch_size
+
+    @lru_cache(maxsize=1)
+    def order(number: int) -> np.ndarray:
+        return np.random.default_rng([seed, number]).permutation(len(y))
+
+    def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
+        start = step % epoch * batch_size
+        chosen = order(step // epoch)[start : start + batch_size]
+        return x[chosen], y[chosen]
+
+    return batch

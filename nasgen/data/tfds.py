@@ -1,0 +1,172 @@
+"""A task from a data set of tensorflow-datasets that lies on disk as array_record.
+
+It is read without TensorFlow and without the code that made it, and nothing is downloaded. To
+prepare it once, which for many data sets needs TensorFlow, is the user's; the error says how.
+"""
+
+import json
+import os
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from nasgen.data.arrays import from_arrays
+from nasgen.data.images import common_form, form_notes, form_of, pixels
+from nasgen.data.splits import held_out_parts, split_of
+from nasgen.data.task import Dataset, check_memory
+
+VARIABLE = "TFDS_DATA_DIR"
+NAME = re.compile(r"(\w+)(?:/(\w[\w.+-]*))?(?::(\d+\.\d+\.\d+))?")  # name/config:version
+INFO, FEATURES, FORMAT = "dataset_info.json", "features.json", "array_record"
+_TRUSTED = "tensorflow_datasets.core.features."  # what a file may have imported
+
+
+def from_tfds(
+    dataset: str,
+    *,
+    path: str | os.PathLike | None = None,
+    seed: int = 0,
+    size: int | None = None,
+    kind: str | None = None,
+) -> Dataset:
+    """A data set by its name there, as `mnist`, `mnist:3.0.1` or `name/config:1.0.0`.
+
+    path: its `data_dir`; by default what TFDS_DATA_DIR names, else ~/tensorflow_datasets. size: of
+    images, as in `image_folder`. kind: of labels, by default told by them. Inputs and labels are
+    its supervised keys. Raises ValueError, in one line, where it is not there or will not do.
+    """
+    folder = prepared_folder(dataset, path)
+    _check_features(folder)
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(folder)
+    keys = builder.info.supervised_keys
+    if not (isinstance(keys, tuple) and len(keys) == 2 and all(isinstance(k, str) for k in keys)):
+        raise ValueError(f"`dataset` must have an input and a label; {dataset} has keys {keys}.")
+    parts = {}
+    for split, source in builder.as_data_source().items():
+        if split_of(split):
+            parts[split_of(split)] = _columns(source, keys)
+    if "train" not in parts:
+        raise ValueError(
+            f"`dataset` must have a split `train`; {dataset} has {sorted(builder.info.splits)}."
+        )
+    label = builder.info.features[keys[1]]
+    class_names = tuple(getattr(label, "names", None) or ())
+    parts, notes = _one_form(parts, size)
+    x, y = parts.pop("train")
+    held_out, note = held_out_parts(parts)
+    return from_arrays(
+        x,
+        y,
+        name=NAME.fullmatch(dataset)[1],
+        seed=seed,
+        num_classes=len(class_names) or None,
+        kind=kind,
+        dims=2 if x.ndim == 4 else 1,
+        class_names=class_names,
+        notes=(*notes, *note),
+        **held_out,
+    )
+
+
+def prepared_folder(dataset: str, path: str | os.PathLike | None = None) -> Path:
+    """The folder of the newest version on disk. Raises ValueError, with the folder that was looked
+    at and the command that prepares the data set, where there is none as array_record; and where
+    what reads it is not installed."""
+    match = NAME.fullmatch(dataset)
+    if not match:
+        raise ValueError(f"`dataset` must be name, name/config or name:1.0.0; got {dataset!r}.")
+    name, config, version = match.groups()
+    given = path or os.environ.get(VARIABLE) or Path.home() / "tensorflow_datasets"
+    data_dir = Path(given).expanduser().absolute()
+    folder = data_dir / name / (config or "")
+    found = [one for one in folder.glob("*.*.*") if (one / INFO).is_file()]
+    found = [one for one in found if version in (None, one.name)]
+    prepare = f"tfds build {dataset} --data_dir={data_dir} --file_format={FORMAT}"
+    if not found:
+        configs = sorted(one.parent.parent.name for one in folder.glob(f"*/*.*.*/{INFO}"))
+        end = f"; its configs there are {', '.join(configs)}" if configs else ""
+        raise ValueError(
+            f"`dataset` {dataset} must be on disk; looked at {folder}, which has none{end}. "
+            f"This prepares it: {prepare}"
+        )
+    for module in ("tensorflow_datasets", "array_record"):
+        if find_spec(module) is None:
+            raise ValueError(
+                f"`dataset` {dataset} needs {module}, which is not installed: "
+                'pip install "nasgen[tfds]".'
+            )
+    newest = max(found, key=lambda one: [int(part) for part in re.findall(r"\d+", one.name)])
+    stored = _json(newest / INFO).get("fileFormat")
+    if stored != FORMAT:
+        raise ValueError(
+            f"`dataset` {dataset} must be stored as {FORMAT}; {newest} has {stored or 'tfrecord'}. "
+            f"This prepares it: {prepare} --overwrite"
+        )
+    return newest
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"`dataset` must have a readable {file.name}: {reason}.") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"`dataset` must have a JSON object in {file}; it has another value.")
+    return found
+
+
+def _check_features(folder: Path) -> None:
+    """Raises ValueError for a description that would have other modules imported than the features
+    of tensorflow-datasets themselves."""
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            named = value.get("pythonClassName", _TRUSTED)
+            if not str(named).startswith(_TRUSTED):
+                raise ValueError(
+                    f"`dataset` must have features of tensorflow-datasets; {folder / FEATURES} "
+                    f"names {named!r}."
+                )
+            value = list(value.values())
+        for one in value if isinstance(value, list) else ():
+            walk(one)
+
+    walk(_json(folder / FEATURES))
+
+
+def _columns(source: Any, keys: tuple[str, str]) -> tuple[list[np.ndarray], np.ndarray]:
+    """Inputs and labels of a split, in the order on disk."""
+    examples = [source[index] for index in range(len(source))]
+    x, y = ([np.asarray(example[key]) for example in examples] for key in keys)
+    return x, np.stack(y)
+
+
+def _one_form(
+    parts: dict[str, tuple[list[np.ndarray], np.ndarray]], size: int | None
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], tuple[str, ...]]:
+    """Inputs as one array a split: images of mixed sizes are resized, as are all with a `size`."""
+    inputs = [one for x, _ in parts.values() for one in x]
+    if size is None and len({one.shape for one in inputs}) == 1:
+        check_memory((len(inputs), *inputs[0].shape), "dataset", "set `size`")
+        return {part: (np.stack(x), y) for part, (x, y) in parts.items()}, ()
+    if any(one.dtype != np.uint8 or one.ndim != 3 for one in inputs):
+        raise ValueError("`dataset` must have inputs of one shape, or images of uint8.")
+    forms = [form_of(_picture(one)) for one in inputs]
+    form = common_form(forms, size=size)
+    check_memory((len(inputs), *form), "dataset", "set a smaller `size`")
+    parts = {
+        part: (np.stack([pixels(_picture(one), form) for one in x]), y)
+        for part, (x, y) in parts.items()
+    }
+    return parts, form_notes(forms, form)
+
+
+def _picture(array: np.ndarray) -> Image.Image:
+    return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)

@@ -1,0 +1,148 @@
+"""Trains and scores the networks of the table, one file each, by several processes of one thread.
+
+Every network is a pure function of its row and the config, so it does not matter which process
+takes it, how many there are, or how often the run was interrupted.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from nasgen.data.task import Dataset, Split
+from nasgen.keys import generator
+from nasgen.networks.plans.open import make_plan
+from nasgen.networks.programs import PROGRAMS
+from nasgen.pipeline.environment import keep_memory
+from nasgen.proxies import PROXIES, Proxy
+from nasgen.proxies.engine import score
+from nasgen.spaces import SPACES
+from nasgen.spaces.formats import architecture_from_json
+from nasgen.training.brief import BriefRecipe, signatures, train_briefly
+from nasgen.training.progress import progress
+from nasgen.types import Task
+
+# What a proxy must not need: second derivatives, or a walk for each example.
+_SLOW = {"curvature", "sign_sums", "ntk"}
+CHEAP = tuple(
+    name
+    for name, proxy in PROXIES.items()
+    if isinstance(proxy, Proxy) and proxy.needs and not _SLOW & set(proxy.needs)
+)
+_ONE_THREAD = {"NPROC": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+
+
+def save_data(folder: Path, dataset: Dataset, num_train: int, num_evaluation: int) -> list[str]:
+    """The first images of both parts as plain arrays, which processes can share. Validation images
+    judge here; the test images stay for finished networks."""
+    parts = {
+        "train": Split(*(a[:num_train] for a in dataset.train)),
+        "evaluation": Split(*(a[:num_evaluation] for a in dataset.validation)),
+    }
+    files = []
+    for part, split in parts.items():
+        for name, array in split._asdict().items():
+            files.append(f"{dataset.task.name}_{part}_{name}.npy")
+            np.save(folder / files[-1], array)
+    return files
+
+
+@cache
+def _load(folder: Path, task: str, part: str) -> Split:
+    return Split(*(np.load(folder / f"{task}_{part}_{n}.npy", mmap_mode="r") for n in "xy"))
+
+
+def train_all(
+    folder: Path,
+    rows: Sequence[dict[str, Any]],
+    *,
+    workers: int,
+    on_trained: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Writes `parts/NUMBER.npz` for each row whose file is missing; `on_trained` is told how many
+    there are.
+
+    rows: JSON values; see `train_one`."""
+    parts = folder / "parts"
+    parts.mkdir(exist_ok=True)
+    for torn in parts.glob(".*"):
+        torn.unlink()
+    left = [i for i in range(len(rows)) if not part_file(folder, i).exists()]
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ |= _ONE_THREAD
+    cached = jax.config.jax_compilation_cache_dir
+    start = dict(mp_context=get_context("spawn"), initializer=_begin, initargs=(cached,))
+    try:
+        with (
+            progress(len(rows), start=len(rows) - len(left), label="training networks") as report,
+            ProcessPoolExecutor(workers, **start) as pool,
+        ):
+            running = {pool.submit(train_one, folder, i, rows[i]): i for i in left}
+            try:
+                for number, done in enumerate(as_completed(running), len(rows) - len(left) + 1):
+                    report(number, done.result())
+                    on_trained(number)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _begin(cached: str | None) -> None:
+    """In a new process: compiled programs are kept where those of the others are."""
+    keep_memory()
+    jax.config.update("jax_compilation_cache_dir", cached)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.02)
+
+
+def part_file(folder: Path, index: int) -> Path:
+    """The file of a row."""
+    return folder / "parts" / f"{index:05d}.npz"
+
+
+def train_one(folder: Path, index: int, row: dict[str, Any]) -> str:
+    """Scores and trains one network, and writes its file whole or not at all; a word on it.
+
+    row: `task` (fields of `Task`), `architecture`, `recipe` (fields of `BriefRecipe`), `seed`,
+    `score_batch`. cpu_seconds: of scoring and compiling (`prepare`), and of the training."""
+    task = Task(**{**row["task"], "input_shape": tuple(row["task"]["input_shape"])})
+    architecture = architecture_from_json(row["architecture"], SPACES["open"])
+    plan = make_plan(architecture, SPACES["open"].ops, task)
+    train, evaluation = (_load(folder, task.name, part) for part in ("train", "evaluation"))
+    key = jax.random.key(row["seed"])
+    chosen = generator(key).choice(len(train.y), row["score_batch"], replace=False)
+    proxies = {name: PROXIES[name] for name in CHEAP}
+    started = time.process_time()
+    scores = score([plan], proxies, key, train.x[np.sort(chosen)], train.y[np.sort(chosen)])
+    recipe = BriefRecipe(**{**row["recipe"], "steps": tuple(row["recipe"]["steps"])})
+    PROGRAMS.compile(signatures(plan, min(recipe.batch_size, len(train.y))), threads=1)
+    prepared = time.process_time()
+    brief = train_briefly(plan, train, evaluation, recipe, seed=row["seed"])
+    spent = {"prepare": prepared - started, "train": time.process_time() - prepared}
+    values = {name: float(column[0]) for name, column in scores.values.items()}
+    file = part_file(folder, index)
+    with (file.parent / f".{file.name}").open("wb") as stream:
+        np.savez(stream, **brief._asdict(), **_json(proxies=values, cpu_seconds=spent))
+    os.replace(file.parent / f".{file.name}", file)
+    return f"{task.name} {brief.accuracies[-1]:.1%} in {brief.seconds:.0f} s"
+
+
+def _json(**values: Any) -> dict[str, str]:
+    return {name: json.dumps(value) for name, value in values.items()}
+
+
+def read_part(folder: Path, index: int) -> dict[str, Any]:
+    """What `train_one` wrote for a row."""
+    with np.load(part_file(folder, index)) as held:
+        found = {name: held[name] for name in held.files}
+    return found | {name: json.loads(str(found[name])) for name in ("proxies", "cpu_seconds")}

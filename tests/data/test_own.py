@@ -1,0 +1,63 @@
+"""Which loader a path is for, and which options it has; nothing heavy is imported to say so."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from nasgen.data import DATASETS, check, load
+from nasgen.data.own import FILES, loader_of
+from tests.data.photos import write_digits
+
+
+def test_the_path_tells_the_loader(tmp_path):
+    write_digits(tmp_path / "photos")
+    assert loader_of(tmp_path / "photos").__name__ == "from_image_folder"
+    for ending, loader in FILES.items():
+        (tmp_path / f"a{ending.upper()}").write_bytes(b"")
+        assert loader_of(tmp_path / f"a{ending.upper()}") is loader
+
+
+def test_own_npz_is_as_npz(tmp_path):
+    x = np.random.default_rng(0).random((30, 4, 4))
+    np.savez(tmp_path / "a.npz", x=x, y=np.arange(30) % 2)
+    data, same = (load(name, path=tmp_path / "a.npz", seed=1) for name in ("own", "npz"))
+    assert data.task == same.task and np.array_equal(data.train.x, same.train.x)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("digits", {"size": 8}, "`size` is no option of data set 'digits'; its options are none"),
+        ("own", {}, "`path` must be given for data set 'own'"),
+        ("own", {"path": "photos", "label": "a"}, "`label` is no option of what is at 'photos'; "),
+        ("own", {"path": "a.csv", "size": 8}, "its options are path, label, series, time, length"),
+        ("own", {"path": "a.npz", "corrupt": "skip"}, "`corrupt` is no option .* kind, dims"),
+        ("own", {"path": "a.txt"}, "`path` must be a folder of images or end in .npz, .csv, .par"),
+        ("npz", {"path": "a.npz", "length": 3}, "`length` is no option of data set 'npz'"),
+        ("tfds", {}, "`dataset` must be given for data set 'tfds'"),
+    ],
+)
+def test_options_belong_to_sources(tmp_path, monkeypatch, name, options, message):
+    monkeypatch.chdir(tmp_path)
+    write_digits(tmp_path / "photos")
+    for file in ("a.csv", "a.npz", "a.txt"):
+        (tmp_path / file).write_bytes(b"")
+    for refuse in (check, load):
+        with pytest.raises(ValueError, match=message):
+            refuse(name, **options)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_data_set_takes_a_seed(name):
+    with pytest.raises(ValueError, match="`sed` is no option|must be given"):
+        check(name, sed=1)
+
+
+def test_data_is_light_to_import():
+    code = (
+        "import sys, nasgen.data; print(*{'jax', 'sklearn', 'pandas', 'pyarrow'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -1,0 +1,142 @@
+"""The table of trained accuracies: as a user types it, with three networks of a few steps."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import run
+from nasgen.data import parquet
+from nasgen.networks import costs
+from nasgen.networks.plans.open import make_plan
+from nasgen.pipeline import fitness_training
+from nasgen.pipeline.fitness_networks import OPEN, Band, spread
+from nasgen.spaces.formats import architecture_from_json
+from nasgen.types import Costs, Task
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = "experiments/configs/fitness_table.py"
+SMALL = dict(
+    num=2,
+    num_long=1,
+    num_twice=1,
+    num_train=64,
+    num_evaluation=50,
+    score_batch=8,
+    batch_size=8,
+    params_from="(500,)",
+    params_to="(5_000,)",
+    macs_from="(1_000,)",
+    macs_to="(100_000,)",
+    steps="(2, 4)",
+    long_steps="(2, 6)",
+)
+ARGUMENTS = ["--config.tasks=('digits',)", *(f"--config.digits.{k}={v}" for k, v in SMALL.items())]
+
+
+def _run(folder: Path, *more: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "experiments/run.py", f"--config={CONFIG}", f"--workdir={folder}"]
+    options = dict(cwd=ROOT, capture_output=True, text=True, timeout=600)
+    return subprocess.run([*command, *ARGUMENTS, *more], env={**os.environ}, **options)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    pytest.importorskip("pyarrow")
+    folder = tmp_path_factory.mktemp("table") / "run"
+    done = _run(folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+def test_rows_say_what_is_known_before_and_after_training(finished):
+    frame = parquet.read(finished / "fitness_table.parquet")
+    assert len(frame) == 3 and frame["long"].sum() == 1 and set(frame["seed"]) == {0, 1}
+    first, again = frame[frame["architecture"] == frame["architecture"][0]].to_dict("records")
+    assert first["seed"] != again["seed"] and first["proxy_snip"] != again["proxy_snip"]
+    for row in frame.to_dict("records"):
+        architecture = architecture_from_json(json.loads(row["architecture"]), OPEN)
+        plan = make_plan(architecture, OPEN.ops, Task("digits", (8, 8, 1), 10))
+        counted = costs.count(plan)
+        assert counted == Costs(*(row[name] for name in Costs._fields))
+        assert 500 <= counted.params < 5_000 and 1_000 <= counted.macs < 100_000
+        assert row["feature_layers"] == counted.layers
+        assert np.isfinite([row[f"proxy_{n}"] for n in ("snip", "t_cet", "synflow", "zico")]).all()
+        assert 0 <= row["accuracy_2"] <= 1 and row["loss_2"] > 0
+        last = 6 if row["long"] else 4
+        assert 0 <= row[f"accuracy_{last}"] <= 1 and np.isnan(row[f"accuracy_{10 - last}"])
+        assert len(row["train_loss"]) == last and row["cpu_seconds"] > 0
+    about = json.loads((finished / "fitness_table.json").read_text())
+    assert about["config"]["digits"]["num"] == 2 and "jax" in about["environment"]["packages"]
+    results = json.loads((finished / "results.json").read_text())
+    assert results["table/num_rows"] == 3 and results["finished"] is True
+
+
+def test_one_process_or_two_and_resumed_or_not_are_the_same(finished, tmp_path):
+    """A network alone, in a process of its own, gives what it gave among others."""
+    folder = tmp_path / "again"
+    (folder / "parts").mkdir(parents=True)
+    for file in finished.glob("*.npy"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    for index in (0, 1):
+        kept = fitness_training.part_file(finished, index)
+        (folder / "parts" / kept.name).write_bytes(kept.read_bytes())
+    stamp = fitness_training.part_file(folder, 0).stat().st_mtime_ns
+    (folder / "parts" / ".00002.npz").write_bytes(b"torn")
+    rows = json.loads((finished / "networks.json").read_text())
+    fitness_training.train_all(folder, rows, workers=1)
+    assert fitness_training.part_file(folder, 0).stat().st_mtime_ns == stamp
+    before, after = (fitness_training.read_part(one, 2) for one in (finished, folder))
+    for name in ("accuracies", "losses", "train_losses"):
+        np.testing.assert_array_equal(before[name], after[name], name)
+    assert before["proxies"] == after["proxies"]
+    assert not list((folder / "parts").glob(".*"))
+
+
+def test_bands_and_depths():
+    band = Band((10, 20), (5, 7))
+    counted = Costs(*(np.array(v) for v in ([10, 20, 15], [5, 6, 7], [1] * 3, [1] * 3, [1] * 3)))
+    assert band.holds(counted).tolist() == [True, False, False]
+
+
+def test_spread_takes_the_extremes(finished):
+    rows = json.loads((finished / "networks.json").read_text())
+    pool = [architecture_from_json(row["architecture"], OPEN) for row in rows]
+    task = Task("digits", (8, 8, 1), 10)
+    layers = costs.count_many(pool, OPEN.ops, task).layers
+    chosen = spread(pool, 2, task)
+    found = costs.count_many(chosen, OPEN.ops, task).layers
+    assert {found.min(), found.max()} == {layers.min(), layers.max()}
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("--config.digits.steps=(4, 2)", "`config.digits.steps` must ascend"),
+        ("--config.digits.num_long=3", "`config.digits.num_long` must be at most"),
+        ("--config.digits.macs_to=(5, 6)", "must be equally long"),
+        ("--config.tasks=('npz',)", "config.tasks"),
+        ("--config.earlier=nowhere.parquet", "`config.earlier` must be a table"),
+        ("--config.digits.score_batch=65", "`config.digits.score_batch` must be at most the 64"),
+    ],
+)
+def test_bad_requests_are_one_line(tmp_path, monkeypatch, capsys, override, says):
+    monkeypatch.chdir(ROOT)
+    argv = ["run.py", f"--config={CONFIG}", f"--workdir={tmp_path / 'run'}", *ARGUMENTS, override]
+    assert run.main([*argv, "--config.compilation_cache=false"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert says in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_images_are_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("NASGEN_DATA", str(tmp_path))
+    argv = ["run.py", f"--config={CONFIG}", f"--workdir={tmp_path / 'run'}"]
+    assert run.main([*argv, "--config.compilation_cache=false"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "needs cifar10_jpeg_packed.npz" in line and "set NASGEN_DATA" in line

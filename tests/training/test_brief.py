@@ -1,0 +1,179 @@
+"""Brief training: the gradient is JAX's, the steps are the classifier's, evaluation is exact."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from nasgen.data import load
+from nasgen.data.task import Split
+from nasgen.networks import padding
+from nasgen.networks.network import MOMENTUM, Network, draw_weights
+from nasgen.networks.plan import Plan, weight_shapes
+from nasgen.networks.programs import PROGRAMS
+from nasgen.training import brief
+from nasgen.training.brief import BriefRecipe
+from nasgen.training.classifier import Recipe, classification_loss, optimizer
+from tests.networks.test_walks import BATCH, PLANS, quick_jit
+
+PLAIN = BriefRecipe(steps=(6,), batch_size=32, warmup=2, max_shift=0)
+
+
+@pytest.fixture(params=PLANS)
+def plan(request) -> Plan:
+    return PLANS[request.param]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = load("digits", seed=0)
+    return Split(data.train.x[:256], data.train.y[:256]), data.validation
+
+
+@pytest.fixture(scope="module")
+def small() -> Plan:
+    from nasgen.networks.plans.open import make_plan
+    from nasgen.types import Architecture, MacroArchitecture, Stage, Task
+    from tests.networks.test_walks import CELLS, OPEN
+
+    macro = MacroArchitecture((Stage(0, 8, 1, 1), Stage(0, 12, 2, 1)), 16)
+    return make_plan(Architecture(macro, CELLS[1:]), OPEN.ops, Task("digits", (8, 8, 1), 10))
+
+
+def true_weights(plan: Plan, seed: int = 0):
+    """Random everything, norms too, at true widths."""
+    rng = np.random.default_rng(seed)
+    weights = [draw_weights(rng, step.layer) for step in plan.steps]
+    for w in weights:
+        if "scale" in w:
+            w["scale"] = rng.uniform(0.5, 1.5, w["scale"].shape).astype(np.float32)
+            w["shift"] = rng.normal(size=w["shift"].shape).astype(np.float32)
+    return weights
+
+
+def variables_of(plan: Plan, weights, statistics=None):
+    params = {s.name: w for s, w in zip(plan.steps, weights, strict=True) if w}
+    stats = {}
+    for index, step in enumerate(plan.steps):
+        if step.layer.norm != "none":
+            n = step.layer.out_channels
+            mean, variance = (np.zeros(n), np.ones(n)) if statistics is None else statistics[index]
+            stats[step.name] = {"mean": mean[:n], "variance": variance[:n]}
+    return {"params": params, "batch_stats": stats}
+
+
+def test_gradients_are_those_of_jax(plan):
+    rng, weights = np.random.default_rng(3), true_weights(plan)
+    images = rng.normal(size=(BATCH, *plan.input_shape)).astype(np.float32)
+    labels = np.arange(BATCH, dtype=np.int32) % plan.num_classes
+    loss, rows = brief.loss_gradient(plan, padding.pad_plan(plan, weights), images, labels)
+
+    def linen_loss(params, variables):
+        model = Network(plan, "native")
+        variables = {**variables, "params": params}
+        x = jnp.asarray(images, jnp.float64)
+        logits, _ = model.apply(variables, x, train=True, mutable=["batch_stats"])
+        return -jax.nn.log_softmax(logits)[jnp.arange(BATCH), labels].mean()
+
+    with jax.enable_x64(True):
+        as64 = lambda tree: jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), tree)  # noqa: E731
+        variables = as64(variables_of(plan, weights))
+        gradient = quick_jit(jax.value_and_grad(linen_loss))
+        expected, gradients = jax.device_get(gradient(variables["params"], variables))
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+    vector = brief.lay_out(plan)
+    found = brief.views(vector, brief.gather(vector, rows))
+    largest = max(np.abs(g).max() for g in jax.tree.leaves(gradients))
+    for step, row in zip(plan.steps, found, strict=True):
+        for name, shape in weight_shapes(step.layer).items():
+            if name == "bias" and step.layer.norm != "none":
+                continue  # none in theory
+            theirs = np.asarray(gradients[step.name][name])
+            scale = max(np.abs(theirs).max(), 1e-2 * largest)
+            ours = padding.crop(row[name], shape)
+            np.testing.assert_allclose(ours, theirs, atol=2e-4 * scale, rtol=0, err_msg=step.name)
+            assert np.count_nonzero(row[name]) == np.count_nonzero(ours)  # padding stays zero
+
+
+def test_losses_are_the_classifiers(small, digits):
+    """The same weights, batches and recipe: the same losses, step by step."""
+    recipe = PLAIN._replace(decays=True)
+    found = brief.train_briefly(small, *digits, recipe, seed=3)
+    rng = np.random.default_rng([3, 0])
+    variables = variables_of(small, [draw_weights(rng, step.layer) for step in small.steps])
+    theirs = Recipe(steps=6, batch_size=32, warmup_fraction=2 / 6, label_smoothing=0.0, max_shift=0)
+    loss_fn, tx = classification_loss(Network(small), theirs), optimizer(theirs)
+    params, stats = variables["params"], {"batch_stats": variables["batch_stats"]}
+    state, losses = tx.init(params), []
+    step = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))
+    batch = brief.epoch_batches(*digits[0], 32, seed=3)
+    for number in range(6):
+        (loss, (stats, _)), g = step(params, stats, batch(number), jax.random.key(0))
+        updates, state = tx.update(g, state, params)
+        params = optax.apply_updates(params, updates)
+        losses.append(float(loss))
+    np.testing.assert_allclose(found.train_losses, losses, rtol=2e-3)
+    assert losses[-1] != pytest.approx(losses[0], rel=0.02)  # they did move
+
+
+def test_evaluation_is_the_networks_own(small, digits):
+    weights = true_weights(small, 1)
+    padded = padding.pad_plan(small, weights)
+    batches = [digits[0].x[i : i + 50] for i in (0, 50)]
+    statistics = brief.settle(small, padded, batches)
+    accuracy, loss = brief.evaluate(small, padded, statistics, digits[1], 50)
+    model = Network(small)
+    variables = variables_of(small, weights, statistics)
+    logits = jax.jit(partial(model.apply, train=False))(variables, digits[1].x)
+    nll = optax.softmax_cross_entropy_with_integer_labels(logits, digits[1].y).mean()
+    np.testing.assert_allclose(loss, nll, rtol=1e-4)
+    assert accuracy == pytest.approx(float((logits.argmax(-1) == digits[1].y).mean()), abs=0.003)
+    # Statistics of one batch are those that training mode moves the running ones to.
+    one = brief.settle(small, padded, batches[:1])
+    train = quick_jit(partial(model.apply, train=True, mutable=["batch_stats"]))
+    _, moved = train(variables_of(small, weights), batches[0])
+    for index, step in enumerate(small.steps):
+        if step.layer.norm != "none":
+            n = step.layer.out_channels
+            stats = moved["batch_stats"][step.name]
+            np.testing.assert_allclose(one[index][0][:n] * (1 - MOMENTUM), stats["mean"], atol=1e-5)
+
+
+def test_learns_and_repeats_itself(small, digits):
+    recipe = BriefRecipe(steps=(20, 60), batch_size=64, warmup=10)
+    first, again = (brief.train_briefly(small, *digits, recipe, seed=0) for _ in range(2))
+    np.testing.assert_array_equal(first.accuracies, again.accuracies)
+    np.testing.assert_array_equal(first.train_losses, again.train_losses)
+    assert first.accuracies[1] > 0.5 and first.losses[1] < first.losses[0]
+    other = brief.train_briefly(small, *digits, recipe, seed=1)
+    assert not np.array_equal(first.train_losses, other.train_losses)
+
+
+def test_signatures_are_exactly_what_training_runs(small, digits):
+    ran = set()
+
+    def run(name, constants, *arrays):
+        ran.add(brief.Signature(name, arrays[0].shape, constants))
+        return PROGRAMS.run(name, constants, *arrays)
+
+    brief.train_briefly(small, *digits, PLAIN._replace(steps=(1,)), seed=0, run=run)
+    assert set(brief.signatures(small, 32)) == ran
+
+
+def test_learning_rates_warm_up_and_stay_or_decay():
+    recipe = BriefRecipe(steps=(10, 50), warmup=10, learning_rate=0.2)
+    rates = [brief.learning_rate(recipe, step) for step in range(50)]
+    assert rates[0] == pytest.approx(0.02) and rates[10:] == [0.2] * 40
+    assert np.all(np.diff(rates[:11]) > 0)
+    schedule = optax.warmup_cosine_decay_schedule(0.02, 0.2, 10, 50)
+    decayed = [brief.learning_rate(recipe._replace(decays=True), step) for step in range(50)]
+    np.testing.assert_allclose(decayed, [float(schedule(i)) for i in range(50)], rtol=1e-4)
+
+
+def test_a_run_that_diverges_says_nan(small, digits):
+    recipe = PLAIN._replace(steps=(1, 30), learning_rate=1e20, warmup=1)
+    found = brief.train_briefly(small, *digits, recipe, seed=0)
+    assert np.isfinite(found.accuracies[0]) and np.isnan(found.accuracies[1])
