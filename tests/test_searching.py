@@ -48,7 +48,7 @@ def test_generate_on_a_data_set_with_a_proxy_and_finalists_that_are_trained(bund
         *(bundle, KEY, data.load("digits", seed=0), BUDGET),
         evaluations=5,
         batch=4,
-        settings={"proposals": 64, "generations": 1, "width": 8, "batch": 4},
+        settings={"proposals": 64, "generations": 1, "edits": 8, "batch": 4},
         train=train,
         finalists=4,
         steps=10,

@@ -25,16 +25,16 @@ def get_config() -> ConfigDict:
     config.seeds = (0, 1, 2, 3, 4)  # of the problem (images, weights) and of the search
     config.evaluations = ConfigDict()  # exact scores of each method; 0 leaves it out
     config.evaluations.generate = 200
-    config.evaluations.macro_only = 200
     config.evaluations.evolution = 2_000
-    config.evaluations.random = 2_000
-    config.evaluations.local_search = 2_000
-    config.evaluations.cells_only = 2_000
-    config.evaluations.paper = 2_000
+    config.evaluations.macro_only = 200
+    config.evaluations.random = 500
+    config.evaluations.local_search = 500
+    config.evaluations.cells_only = 500
+    config.evaluations.paper = 500
     config.marks = (8, 20, 50, 100, 200, 500, 1_000, 2_000)
     config.methods = default.get_methods()
     config.methods.generate.proposals = 2_048  # in the first round
-    config.methods.paper.spaces = 300  # the paper's 3,000 of 20,000, for a tenth of the scores
-    config.methods.paper.population = 51
+    config.methods.paper.spaces = 75  # the paper's 3,000 of 20,000, for a fortieth of the scores
+    config.methods.paper.population = 50  # a tenth
     config.plots = True  # the pictures (needs matplotlib)
     return config

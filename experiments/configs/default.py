@@ -85,9 +85,9 @@ def get_methods() -> ConfigDict:
     methods = ConfigDict()
     methods.generate = ConfigDict()  # also of "macro_only"
     methods.generate.batch = 8  # exact scores a round
-    methods.generate.elites = 8  # the best so far, which a round varies
-    methods.generate.generations = 8  # of edits that are ranked before a round scores
-    methods.generate.width = 128  # networks edited in each of them
+    methods.generate.elites = 8  # the best that are changed, by exact score and then by rank
+    methods.generate.generations = 48  # of edits that are ranked before a round scores
+    methods.generate.edits = 32  # in each of them
     methods.paper = ConfigDict()  # the paper's constants, for design.num_exact = 20_000
     methods.paper.spaces = 3_000  # scores that go to spaces, before their networks evolve
     methods.paper.population = 512

@@ -27,8 +27,8 @@ from nasgen.networks import costs, fitting
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import generators, macro_networks
 from nasgen.pipeline.config import COMMON, UserError, boolean, check, text, whole, wholes
-from nasgen.pipeline.problems import identity
 from nasgen.pipeline.macro_networks import Ranges
+from nasgen.pipeline.problems import identity
 from nasgen.pipeline.request import smallest_networks
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_results

@@ -161,7 +161,7 @@ METHODS = {
     "methods.generate.batch": whole(1, 100_000),
     "methods.generate.elites": whole(1, 100_000),
     "methods.generate.generations": whole(0, 10_000),
-    "methods.generate.width": whole(1, 100_000),
+    "methods.generate.edits": whole(1, 100_000),
     "methods.paper.spaces": whole(1),
     "methods.paper.population": whole(1),
     "methods.evolution.population": whole(2),

@@ -68,7 +68,11 @@ def make_fitness(
 
     Raises ValueError for an unknown name."""
     if not isinstance(fitness, str):
-        return Fitness(("fitness",), lambda some: np.reshape(fitness(some), (-1, 1)), first_part)
+
+        def measure(architectures: Sequence[Architecture]) -> Parts:
+            return np.asarray(fitness(architectures), np.float64).reshape(-1, 1)
+
+        return Fitness(("fitness",), measure, first_part)
     if fitness not in PROXIES:
         raise ValueError(f"`fitness` must be one of {sorted(PROXIES)}; got {fitness!r}.")
     proxy, ops = PROXIES[fitness], SPACES[space].ops

@@ -1,34 +1,36 @@
 """nasgen's search: generate, count, keep what fits, rank by a surrogate, score the top exactly.
 
-In rounds. Each writes fresh networks and varies the best so far (cells by the flow's neighbours,
-stages by the macro space's mutations); what keeps the budget is ranked by the surrogate, which is
+In rounds. Each writes fresh networks, some with cells of the best so far in place of their own, and
+varies the best (cells by the flow's neighbours, stages by the macro space's mutations); what keeps
+the budget is ranked by the surrogate, which is
 corrected by the exact scores of this very task. The best by rank are edited, and the best of those
 again, for some generations before anything is scored: costs and ranks are cheap, exact scores not.
 """
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from nasgen.keys import children
+from nasgen.keys import children, generator
 from nasgen.search.problem import BudgetError, Problem
 from nasgen.search.state import SearchState, proposed, scored, scores
-from nasgen.types import Architecture
+from nasgen.types import Architecture, Cell
 
 
 class Generate(NamedTuple):
-    """proposals: networks written in the first round; a quarter of it in each later one.
-    batch: exact scores a round. elites: the best scored networks that a round varies.
-    generations: of edits ranked before a round scores. width: networks edited in each."""
+    """proposals: networks written in the first round; an eighth of it in each later one.
+    batch: exact scores a round. elites: the best that are changed: by exact score, then by rank.
+    generations: of edits that are ranked before a round scores. edits: in each of them."""
 
     proposals: int = 2048
     batch: int = 8
     elites: int = 8
-    generations: int = 8
-    width: int = 128
+    generations: int = 48
+    edits: int = 32
 
 
 class Ranked(NamedTuple):
@@ -43,9 +45,9 @@ def step(
     key: Key[Array, ""], state: SearchState, problem: Problem, settings: Generate, most: int
 ) -> SearchState:
     """One round. Raises BudgetError when nothing fits; exhausted where nothing is new."""
-    keys, write = children(key, "fresh", "elites", "edits"), problem.generators
+    keys, write = children(key, "fresh", "elites", "cells", "edits"), problem.generators
     first = state.round == 0
-    num = settings.proposals if first else max(settings.proposals // 4, 1)
+    num = settings.proposals if first else max(settings.proposals // 8, 1)
     fitness, known = scores(state, problem), write.features(state.architectures)
 
     def ranked(found: dict[bytes, Architecture]) -> Ranked:
@@ -58,8 +60,9 @@ def step(
     if not first:
         best = np.argsort(-fitness, kind="stable")[: settings.elites]
         copies = -(-num // len(best))
-        parents = [state.architectures[i] for i in best for _ in range(copies)]
-        varied = write.vary(keys["elites"], parents)
+        elites = [state.architectures[i] for i in best]
+        varied = write.vary(keys["elites"], [one for one in elites for _ in range(copies)])
+        varied += with_cells_of(keys["cells"], fresh, elites)
         state, more = proposed(state, problem, varied, fresh=False)
         new |= more
     if not new and first:
@@ -69,20 +72,37 @@ def step(
         )
     pool = ranked(new)
     for generation in range(settings.generations if new else 0):
-        edit_keys = jax.random.split(jax.random.fold_in(keys["edits"], generation), settings.width)
-        parents = [pool.architectures[i] for i in _top(pool, settings.width)]
+        edit_keys = jax.random.split(jax.random.fold_in(keys["edits"], generation), settings.edits)
+        parents = cycle(pool.architectures[i] for i in _top(pool, settings.elites))
         edited = [problem.mutate(*pair) for pair in zip(edit_keys, parents, strict=False)]
         state, more = proposed(state, problem, edited, fresh=False)
-        known_here = set(pool.identities)
-        more = {name: one for name, one in more.items() if name not in known_here}
-        pool = _merged(pool, ranked(more))
+        ranked_before = set(pool.identities)
+        new = {name: one for name, one in more.items() if name not in ranked_before}
+        pool = _merged(pool, ranked(new))
     chosen = [pool.architectures[i] for i in _top(pool, min(settings.batch, most))]
     return scored(state, problem, chosen) if chosen else state._replace(exhausted=True)
 
 
-def _top(pool: Ranked, num: int) -> Sequence[int]:
-    """Indices of the best by rank."""
-    return np.argsort(-pool.predicted, kind="stable")[:num].tolist()
+def with_cells_of(
+    key: Key[Array, ""], fresh: Sequence[Architecture], elites: Sequence[Architecture]
+) -> list[Architecture]:
+    """The fresh networks with each of their cells, one time in two, replaced by one of the elites':
+    the generator's macro architectures, its cells re-weighted by what scored well."""
+    rng, cells = generator(key), [cell for one in elites for cell in one.cells]
+
+    def choose(own: Cell) -> Cell:
+        other = cells[rng.integers(len(cells))]
+        return other if rng.random() < 0.5 else own
+
+    return [one._replace(cells=tuple(map(choose, one.cells))) for one in fresh]
+
+
+def _top(pool: Ranked, num: int) -> list[int]:
+    """Indices of the best by rank, no two of which the surrogate cannot tell apart, while there are
+    others."""
+    order = np.argsort(-pool.predicted, kind="stable")
+    first = np.diff(pool.predicted[order], prepend=np.inf) != 0
+    return [*order[first], *order[~first]][:num]
 
 
 def _merged(pool: Ranked, more: Ranked) -> Ranked:

@@ -20,6 +20,7 @@ from nasgen.spaces.formats import architecture_from_json
 from tests.networks.toy_latency import PREDICTOR
 
 ROOT = Path(__file__).resolve().parents[2]
+QUICKSTART = "experiments/configs/quickstart.py"
 SMALL = [
     "--config.design.num_exact=4",
     "--config.design.num_macros=48",
@@ -38,7 +39,7 @@ def _run(*arguments, timeout=400):
 def workdir(tmp_path_factory):
     """The folder of a finished small quickstart."""
     folder = tmp_path_factory.mktemp("user") / "first run"
-    arguments = ["--config=experiments/configs/quickstart.py", f"--workdir={folder}", *SMALL]
+    arguments = [f"--config={QUICKSTART}", f"--workdir={folder}", *SMALL]
     done = _run(*arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
@@ -112,13 +113,27 @@ def test_the_network_runs_without_nasgen_and_repeats_the_test_accuracy(workdir, 
 
 
 def test_again_says_finished_and_another_config_is_refused(workdir):
-    arguments = ["--config=experiments/configs/quickstart.py", f"--workdir={workdir}", *SMALL]
+    arguments = [f"--config={QUICKSTART}", f"--workdir={workdir}", *SMALL]
     again = _run(*arguments)
     assert again.returncode == 0 and "finished" in again.stdout
     other = _run(*arguments, "--config.seed=1")
     assert other.returncode == 2
     (line,) = other.stderr.strip().splitlines()
     assert "seed: 0 -> 1" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["paper", "evolution", "macro_only"])
+def test_any_method_may_design(tmp_path, method):
+    folder = tmp_path / "run"
+    chosen = [f"--config.design.method={method}", "--config.design.baselines=('local_search',)"]
+    few = ["--config.methods.paper.spaces=2", "--config.train.steps=17"]
+    done = _run(f"--config={QUICKSTART}", f"--workdir={folder}", *SMALL, *chosen, *few)
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads((folder / "results.json").read_text())
+    assert results["num_exact_evaluations"] == 4 and results["params"] <= 12_000
+    assert results["best_score_local_search"] > 0
+    assert "| local search |" in (folder / "report.md").read_text()
 
 
 @pytest.mark.slow
@@ -130,7 +145,7 @@ def test_a_budget_of_latency_is_met_in_a_whole_run(tmp_path):
     folder, bound = tmp_path / "run", 0.3
     options = [f"--config.budget.latency_ms={bound}", "--config.design.baselines=('random',)"]
     options += [f"--config.design.latency_table={tmp_path / 'latency.json'}", *SMALL]
-    done = _run("--config=experiments/configs/quickstart.py", f"--workdir={folder}", *options)
+    done = _run(f"--config={QUICKSTART}", f"--workdir={folder}", *options)
     assert done.returncode == 0, done.stderr[-3000:]
     results = json.loads((folder / "results.json").read_text())
     assert 0 < results["latency_ms_predicted"] <= bound < 10 * results["latency_ms_predicted"]
@@ -159,7 +174,7 @@ def test_a_budget_of_latency_is_met_in_a_whole_run(tmp_path):
 )
 def test_requests_that_cannot_be_met(tmp_path, override, says):
     folder = tmp_path / "run"
-    done = _run("--config=experiments/configs/quickstart.py", f"--workdir={folder}", override)
+    done = _run(f"--config={QUICKSTART}", f"--workdir={folder}", override)
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert says in line

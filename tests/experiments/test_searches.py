@@ -30,7 +30,7 @@ SEARCH = [
     "--config.methods.generate.batch=2",
     "--config.methods.generate.generations=1",
     "--config.evaluations.macro_only=2",
-    "--config.methods.generate.width=8",
+    "--config.methods.generate.edits=8",
     "--config.methods.paper.spaces=2",
 ]
 

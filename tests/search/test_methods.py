@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nasgen.search.evolution import Evolution
-from nasgen.search.generate import Generate
+from nasgen.search.generate import Generate, with_cells_of
 from nasgen.search.local_search import LocalSearch
 from nasgen.search.loop import search
 from nasgen.search.methods import METHODS, configured
@@ -18,8 +18,8 @@ from nasgen.types import Budget, Costs
 from tests.search import toy
 
 SMALL = {
-    "generate": Generate(proposals=100, batch=3, generations=2, width=16),
-    "macro_only": Generate(proposals=100, batch=3, generations=2, width=16),
+    "generate": Generate(proposals=100, batch=3, generations=2, edits=16),
+    "macro_only": Generate(proposals=100, batch=3, generations=2, edits=16),
     "paper": Paper(spaces=7, population=5),
     "random": Random(batch=4),
     "evolution": Evolution(population=6, tournament=3),
@@ -107,6 +107,16 @@ def test_later_rounds_build_on_what_was_scored():
     assert found[4] > found[24]
 
 
+def test_cells_of_the_best_stand_in_half_of_the_places_of_fresh_networks():
+    problem = toy.problem()[0]
+    fresh, (elite,) = problem.sample(jax.random.key(0), 200), run("macro_only", 1).architectures
+    mixed = with_cells_of(jax.random.key(1), fresh, [elite])
+    assert [one.macro for one in mixed] == [one.macro for one in fresh]
+    cells = [cell for one in mixed for cell in one.cells]
+    assert set(cells) <= {toy.CELL, *elite.cells}
+    assert 0.4 < np.mean([cell in elite.cells for cell in cells]) < 0.6
+
+
 def test_settings_go_to_the_methods_of_the_same_step():
     groups = {"evolution": {"population": 7}, "generate": {"batch": 3}}
     for name, field, value in [
@@ -128,7 +138,7 @@ def test_everything_proposed_is_noted_with_its_round():
     proposed = state.proposed
     assert {len(column) for column in proposed} == {len(proposed.params)}
     assert ((proposed.round == 0) & proposed.fresh).sum() == 100
-    assert ((proposed.round == 1) & proposed.fresh).sum() == 25
+    assert ((proposed.round == 1) & proposed.fresh).sum() == 12
     assert set(proposed.round) == {0, 1} and state.round == 2
     assert ((proposed.params <= 400) == proposed.inside).all()
     assert set(state.costs.params) <= set(proposed.params)
