@@ -12,11 +12,17 @@ from nasgen.data.natural import natural_batch
 from nasgen.data.task import Dataset
 from nasgen.keys import children, generator
 from nasgen.models import mixture
-from nasgen.networks import costs
+from nasgen.networks import costs, fitting
 from nasgen.networks.latency_model import Predictor, predict
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.cell_generator import neighbours, write_cells
-from nasgen.pipeline.generators import design, kept_cells, search_generators, write_macros
+from nasgen.pipeline.generators import (
+    counted_limits,
+    design,
+    kept_cells,
+    search_generators,
+    write_macros,
+)
 from nasgen.pipeline.latency import implied_budget
 from nasgen.pretrained.bundle import Bundle
 from nasgen.proxies import PROXIES, Ensemble
@@ -189,7 +195,8 @@ def _generators(
 ) -> Generators:
     name = fitness if isinstance(fitness, str) else ""
     options = dict(cells_per_macro=cells_per_macro, fitness=name)
-    written = search_generators(bundle, SPACES[bundle.cells.space], task, asked, **options)
+    space = SPACES[bundle.cells.space]
+    written = search_generators(bundle, space, task, asked, **options)
 
     def macros(key, num: int) -> list[MacroArchitecture]:
         written = write_macros(bundle, key, [task] * num, [asked] * num)
@@ -205,7 +212,14 @@ def _generators(
     def near(key, cells: Sequence[Cell]) -> list[Cell]:
         return graphs.unpack(neighbours(bundle.cells, key, graphs.pack(cells)))
 
-    return written._replace(macros=macros, fill=fill, neighbours=near)
+    def fit(some: Sequence[Architecture]) -> list[Architecture]:
+        macros = macro_space.pack([one.macro for one in some])
+        cells = [cell for one in some for cell in one.cells]
+        limits = counted_limits([asked] * len(some)).reshape(-1, len(asked.counted))
+        fitted = fitting.fit(macros, graphs.pack(cells), space.ops, [task] * len(some), limits)
+        return macro_space.with_cells(macro_space.unpack(fitted.macros), cells)
+
+    return written._replace(macros=macros, fill=fill, neighbours=near, fit=fit)
 
 
 def identity(architecture: Architecture) -> bytes:

@@ -1,10 +1,10 @@
 """nasgen's search: generate, count, keep what fits, rank by a surrogate, score the top exactly.
 
-In rounds. Each writes fresh networks, some with cells of the best so far in place of their own, and
-varies the best (cells by the flow's neighbours, stages by the macro space's mutations); what keeps
-the budget is ranked by the surrogate, which is
-corrected by the exact scores of this very task. The best by rank are edited, and the best of those
-again, for some generations before anything is scored: costs and ranks are cheap, exact scores not.
+In rounds. Each writes fresh networks, gives some of them cells of the best so far, and varies the
+best (cells by the flow's neighbours, stages by the macro space's mutations); what keeps the budget
+is ranked by the surrogate, which is corrected by the exact scores of this very task. The best by
+rank are edited, half of them with widths fitted to the budget anew, and the best of those again,
+for some generations before anything is scored: costs and ranks are cheap, exact scores are not.
 """
 
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ def step(
         copies = -(-num // len(best))
         elites = [state.architectures[i] for i in best]
         varied = write.vary(keys["elites"], [one for one in elites for _ in range(copies)])
-        varied += with_cells_of(keys["cells"], fresh, elites)
+        varied += write.fit(with_cells_of(keys["cells"], fresh, elites))
         state, more = proposed(state, problem, varied, fresh=False)
         new |= more
     if not new and first:
@@ -71,10 +71,12 @@ def step(
             "allow a larger budget or more proposals."
         )
     pool = ranked(new)
-    for generation in range(settings.generations if new else 0):
+    can_rank = len(pool.predicted) and np.ptp(pool.predicted) > 0  # else edits lead nowhere
+    for generation in range(settings.generations if can_rank else 0):
         edit_keys = jax.random.split(jax.random.fold_in(keys["edits"], generation), settings.edits)
         parents = cycle(pool.architectures[i] for i in _top(pool, settings.elites))
         edited = [problem.mutate(*pair) for pair in zip(edit_keys, parents, strict=False)]
+        edited[::2] = write.fit(edited[::2])
         state, more = proposed(state, problem, edited, fresh=False)
         ranked_before = set(pool.identities)
         new = {name: one for name, one in more.items() if name not in ranked_before}
@@ -102,7 +104,7 @@ def _top(pool: Ranked, num: int) -> list[int]:
     others."""
     order = np.argsort(-pool.predicted, kind="stable")
     first = np.diff(pool.predicted[order], prepend=np.inf) != 0
-    return [*order[first], *order[~first]][:num]
+    return np.concatenate([order[first], order[~first]])[:num].tolist()
 
 
 def _merged(pool: Ranked, more: Ranked) -> Ranked:

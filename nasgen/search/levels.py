@@ -15,7 +15,7 @@ from nasgen.search.problem import BudgetError, Problem, within
 from nasgen.spaces.macro import with_cells
 from nasgen.types import CHANNEL_STEP, MAX_REPEATS, Architecture, MacroArchitecture
 
-_FACTORS = (1, 1.5, 2, 3, 4, 6, 8, 12, 16)  # of the hand-made widths
+_FACTORS = (0.125, 0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16)  # of the hand-made widths
 _DRAWS, _SHARE = 64, 0.25  # random cells for each size, and how many of them must fit
 
 
@@ -38,8 +38,8 @@ def cells_only(key: Key[Array, ""], problem: Problem) -> Problem:
 
 
 def scaled(key: Key[Array, ""], problem: Problem) -> MacroArchitecture:
-    """The hand-made macro architecture, wider by one factor and with so many repeats in every stage
-    that a quarter of random cells keep the budget; of several the one of the most MACs."""
+    """The hand-made macro architecture, its widths times one factor and with so many repeats in
+    every stage that a quarter of random cells keep the budget: of several the one of most MACs."""
     start, best, most = problem.moves.start, None, -1.0
     cells = problem.moves.cells(key, _DRAWS * len(start.stages))
     for factor, repeats in product(_FACTORS, range(1, MAX_REPEATS + 1)):

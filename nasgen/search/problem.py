@@ -40,6 +40,7 @@ class Generators(NamedTuple):
     macros: `(key, num) -> macro architectures` as `propose` writes them.
     fill: `(key, macro architectures) -> architectures`, each stage's cell drawn of its cluster.
     neighbours: `(key, cells) -> cells` of the same conditions, one each.
+    fit: `architectures -> architectures` whose widths are changed to use up the budget.
     """
 
     propose: Callable[[Key[Array, ""], int], list[Architecture]]
@@ -49,6 +50,7 @@ class Generators(NamedTuple):
     macros: Callable[[Key[Array, ""], int], list[MacroArchitecture]] | None = None
     fill: Callable[[Key[Array, ""], Sequence[MacroArchitecture]], list[Architecture]] | None = None
     neighbours: Callable[[Key[Array, ""], Sequence[Cell]], list[Cell]] | None = None
+    fit: Callable[[Sequence[Architecture]], list[Architecture]] | None = None
 
 
 def first_part(parts: Parts) -> Float[np.ndarray, " architectures"]:

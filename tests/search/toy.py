@@ -100,4 +100,7 @@ def generators():
     def rank(rows, scored, scores):
         return rows[:, 0]
 
-    return Generators(_sample, vary, features, rank, _macros, _fill, _neighbours)
+    def fit(architectures):
+        return list(architectures)
+
+    return Generators(_sample, vary, features, rank, _macros, _fill, _neighbours, fit)
