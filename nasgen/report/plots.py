@@ -120,7 +120,7 @@ def search_curves(curves: Mapping[str, Sequence[float]], *, score: str = "score"
 
 
 def curves_over_seeds(
-    curves: Mapping[str, Sequence[Sequence[float]]], *, score: str = "score"
+    curves: Mapping[str, Sequence[Real[np.ndarray, "_"]]], *, score: str = "score"
 ) -> Figure:
     """Of each method: the median over seeds of the best exact score so far, and their range."""
     figure, (axes,) = style.figure(4.2)
