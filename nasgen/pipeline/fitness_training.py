@@ -6,11 +6,12 @@ takes it, how many there are, or how often the run was interrupted.
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,8 @@ def train_all(
                     on_trained(number)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
+                for worker in active_children():
+                    worker.terminate()
                 raise
     finally:
         for name, value in before.items():
@@ -99,10 +102,17 @@ def train_all(
 
 
 def _begin(cached: str | None) -> None:
-    """In a new process: compiled programs are kept where those of the others are."""
+    """In a new process: it ends with the one that started it, and keeps compiled programs where
+    the others do."""
+    threading.Thread(target=_follow_parent, daemon=True).start()
     keep_memory()
     jax.config.update("jax_compilation_cache_dir", cached)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.02)
+
+
+def _follow_parent() -> None:
+    parent_process().join()
+    os._exit(1)
 
 
 def part_file(folder: Path, index: int) -> Path:

@@ -22,7 +22,7 @@ from nasgen.networks.features import features
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.cell_generator import neighbours, write_cells
 from nasgen.pipeline.chunks import chunked
-from nasgen.pipeline.request import smallest_networks
+from nasgen.pipeline.request import pools_of, smallest_networks
 from nasgen.pretrained.bundle import Bundle
 from nasgen.search.problem import BudgetError, Generators, fits
 from nasgen.spaces import SPACES, Space, graphs
@@ -39,7 +39,8 @@ from nasgen.types import (
 )
 
 QUALITIES = (0.5, 1.0, 1.5, 2.0)  # asked of the transformer, in standard deviations, in turn
-ATTEMPTS = 8  # at a request whose draws miss its budget
+_OTHERS = 4  # ops beside the pools that the smallest networks are tried with
+ATTEMPTS = 2  # at a request whose draws miss its budget
 
 
 class Written(NamedTuple):
@@ -164,24 +165,27 @@ def design_each(
 def _widened(
     rng: np.random.Generator, tasks: Sequence[Task], budgets: Sequence[Budget]
 ) -> list[tuple[Architecture, float] | None]:
-    """For each request a random one of the smallest networks within the budget, fitted to it, and
-    how much of it that uses; None where there is none."""
+    """For each request one of the smallest networks within the budget, of pools or of a few random
+    ops, fitted to it, and how much of it that uses; None where there is none."""
     space = SPACES["open"]
-    left, inside = np.arange(len(tasks)), []
-    for pools_only in (True, False):  # first of all requests, then of those that can be met
-        networks = [list(smallest_networks(space, tasks[i], pools_only=pools_only)) for i in left]
-        each = [tasks[i] for i, row in zip(left, networks, strict=True) for _ in row]
-        counted = costs.count_many([one for row in networks for one in row], space.ops, each)
-        ends = np.cumsum([len(row) for row in networks])[:-1]
-        parts = zip(*(np.split(column, ends) for column in counted), strict=True)
-        inside = [fits(Costs(*part), budgets[i]) for part, i in zip(parts, left, strict=True)]
-        left = np.array([i for i, row in zip(left, inside, strict=True) if row.any()], int)
-        if not len(left):
-            return [None] * len(tasks)
-    chosen = {
-        i: row[rng.choice(np.flatnonzero(fit))]
-        for i, row, fit in zip(left.tolist(), networks, inside, strict=True)
+    pools = pools_of(space)
+    others = np.setdiff1d(np.arange(len(space.ops)), pools)
+    networks = [
+        list(smallest_networks(space, task, ops=[*pools, *rng.choice(others, _OTHERS, False)]))
+        for task in tasks
+    ]
+    each = [task for task, row in zip(tasks, networks, strict=True) for _ in row]
+    counted = costs.count_many([one for row in networks for one in row], space.ops, each)
+    ends = np.cumsum([len(row) for row in networks])[:-1]
+    parts = zip(*(np.split(column, ends) for column in counted), strict=True)
+    inside = {
+        i: fit
+        for i, (part, budget) in enumerate(zip(parts, budgets, strict=True))
+        if (fit := fits(Costs(*part), budget)).any()
     }
+    if not inside:
+        return [None] * len(tasks)
+    chosen = {i: networks[i][rng.choice(np.flatnonzero(fit))] for i, fit in inside.items()}
     macros = macro_space.pack([one.macro for one in chosen.values()])
     cells = [cell for one in chosen.values() for cell in one.cells]
     limits = counted_limits([budgets[i] for i in chosen]).reshape(-1, 3)

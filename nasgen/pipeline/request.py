@@ -1,7 +1,7 @@
 """What a design run is asked for: data, budget and weights, loaded and checked before any work."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -126,17 +126,25 @@ def _rounded_up(value: float) -> float:
 
 
 def smallest_networks(
-    space: Space, task: Task, *, pools_only: bool = False
+    space: Space, task: Task, *, pools_only: bool = False, ops: Sequence[int] | None = None
 ) -> Iterator[Architecture]:
     """The narrowest networks there are: for each number of halvings and each op, cells of that op
     alone, beside a skip. One of them costs the least of each kind; of what is counted, one whose
-    cells are pools, which have no weights (pools_only: these alone, a ninth of all)."""
-    ops = [i for i, op in enumerate(space.ops) if op.kind == "avg_pool" or not pools_only]
+    cells are pools, which have no weights.
+
+    pools_only: these alone, a ninth of all. ops: of these ops alone, numbers in the space."""
+    if ops is None:
+        ops = pools_of(space) if pools_only else range(len(space.ops))
     cells = [Cell((op,), ((0, 1), (0, 2), (1, 2))) for op in ops]
     size = -(-min(task.input_shape[:2]) // task.stem_stride)
     for halvings in range(min(max_downsamples(size), MAX_STAGES) + 1):
         strides = (2,) * halvings or (1,)
         stages = tuple(Stage(0, CHANNEL_STEP, stride, 1) for stride in strides)
+        macro = MacroArchitecture(stages, CHANNEL_STEP)
         for cell in cells:
-            macro = MacroArchitecture(stages, CHANNEL_STEP)
             yield Architecture(macro, (cell,) * len(stages))
+
+
+def pools_of(space: Space) -> list[int]:
+    """The numbers of the ops that are pools."""
+    return [i for i, op in enumerate(space.ops) if op.kind == "avg_pool"]
