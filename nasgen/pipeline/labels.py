@@ -86,7 +86,8 @@ def score_conditions(
     on_scored: Callable[[int], None] = lambda done: None,
 ) -> Float[np.ndarray, "cells 2"]:
     """log SNIP-SNR and NWOT of each cell in the skeleton, on natural images. Not finite where the
-    score is not, or is zero: where no gradient reaches a layer."""
+    score is not, or is zero: where no gradient reaches a layer, where two images fire alike (flat
+    ones, say, in a network that lets nothing through), so that the kernel is singular."""
     keys, task = children(key, "images", "weights"), skeleton_task(skeleton)
     images, labels = natural_batch(
         keys["images"], skeleton.batch, task.input_shape, task.num_classes
@@ -94,5 +95,6 @@ def score_conditions(
     plans = skeleton_plans(cells, space, skeleton)
     proxies = {name: PROXIES[name] for name in ("snip_snr", "nwot_outputs")}
     scores = score(plans, proxies, keys["weights"], images, labels, on_scored=on_scored)
+    nwot = scores.values["nwot_outputs"]
     with np.errstate(divide="ignore"):
-        return np.stack([np.log(scores.values["snip_snr"]), scores.values["nwot_outputs"]], 1)
+        return np.stack([np.log(scores.values["snip_snr"]), np.where(nwot == 0, np.nan, nwot)], 1)
