@@ -1,11 +1,13 @@
 """How good a metric space is: figures on held-out cells."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from ml_collections import ConfigDict
 from scipy.spatial.distance import cdist
 from scipy.stats import spearmanr
@@ -19,7 +21,8 @@ from nasgen.pipeline.labels import CONDITIONS, NUM_COSTS
 from nasgen.spaces import graphs
 
 NEIGHBOURS = 10
-_PAIRS = 2_000  # cells at most whose distances are compared
+_PAIRS = 500  # cells at most whose distances are compared
+_SAMPLES = 200  # of the bootstrap
 
 
 def measure(config: ConfigDict, folder: Path) -> dict[str, Any]:
@@ -35,23 +38,41 @@ def measure(config: ConfigDict, folder: Path) -> dict[str, Any]:
     decoded = graphs.canonical_keys(decode_all(params, sizes, means))
     wanted = graphs.canonical_keys(graphs.take(data.cells, held))
     same = [a == b for a, b in zip(decoded, wanted, strict=True)]
-    figures: dict[str, Any] = {"exact_reconstruction": float(np.mean(same))}
+    keys = children(jax.random.fold_in(jax.random.key(config.seed), 7), "pairs", "bootstrap")
+    rng, figures = generator(keys["bootstrap"]), {}
+
+    def note(name: str, statistic: Callable, *columns: np.ndarray) -> None:
+        figures[name] = float(statistic(*columns))
+        figures[f"{name}/interval"] = bootstrap(rng, statistic, *columns)
+
+    note("exact_reconstruction", np.mean, np.array(same, float))
     predicted = np.asarray(graph_vae.predict_conditions(params, means, config=sizes))
     exact = space.condition_scaling.apply(data.conditions)
     for column, name in enumerate(data.names):
         known = np.isfinite(exact[held, column])
         if known.sum() > 1:
-            figures[f"r2/{name}"] = r2(predicted[known, column], exact[held[known], column])
+            note(f"r2/{name}", r2, predicted[known, column], exact[held[known], column])
     with np.load(folder / "again.npz") as again:
         for column, name in enumerate(CONDITIONS[NUM_COSTS:]):
             first, second = data.conditions[again["rows"], NUM_COSTS + column], again["scores"]
             pair = np.stack([first, second[:, column]])
-            pair = pair[:, np.isfinite(pair).all(0)]
-            figures[f"r2_ceiling/{name}"] = float(np.corrcoef(pair)[0, 1] ** 2)
-    key = children(jax.random.fold_in(jax.random.key(config.seed), 7), "pairs")["pairs"]
+            note(f"r2_ceiling/{name}", _shared_variance, *pair[:, np.isfinite(pair).all(0)])
     exact = exact[:, : len(CONDITIONS)]
-    whole = data.held & np.isfinite(exact).all(1)
-    return figures | distances(generator(key), space.latents[whole], exact[whole])
+    whole = np.flatnonzero(data.held & np.isfinite(exact).all(1))
+    whole = generator(keys["pairs"]).permutation(whole)[:_PAIRS]
+    for name, statistic in DISTANCES.items():
+        note(name, partial(statistic, space.latents, exact), whole)
+    return figures | {"num_compared": len(whole)}
+
+
+def bootstrap(
+    rng: np.random.Generator, statistic: Callable, *columns: np.ndarray
+) -> tuple[float, float]:
+    """The 95 % interval of a statistic of columns whose rows are drawn again with replacement."""
+    draws = rng.integers(0, len(columns[0]), (_SAMPLES, len(columns[0])))
+    found = [statistic(*(column[rows] for column in columns)) for rows in draws]
+    low, high = np.nanquantile(found, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def r2(predicted: Float[np.ndarray, " n"], wanted: Float[np.ndarray, " n"]) -> float:
@@ -59,21 +80,33 @@ def r2(predicted: Float[np.ndarray, " n"], wanted: Float[np.ndarray, " n"]) -> f
     return float(1 - np.square(predicted - wanted).mean() / wanted.var())
 
 
-def distances(
-    rng: np.random.Generator,
-    latents: Float[np.ndarray, "cells latent"],
-    conditions: Float[np.ndarray, "cells condition"],
-) -> dict[str, float]:
-    """`latent_condition_spearman` over random pairs of cells, and `neighbour_factor`: how many
-    times nearer in condition a cell's ten nearest in the latent are than others, in the median."""
-    index = rng.permutation(len(latents))[:_PAIRS]
-    near, far = cdist(latents[index], latents[index]), cdist(conditions[index], conditions[index])
-    pairs: Bool[np.ndarray, "cells cells"] = np.triu(np.ones(near.shape, bool), 1)
-    nearest = np.argsort(near + np.where(np.eye(len(near), dtype=bool), np.inf, 0), 1)
-    to_nearest = np.take_along_axis(far, nearest[:, :NEIGHBOURS], 1).mean(1)
-    to_all = far.sum(1) / (len(far) - 1)
-    return {
-        "latent_condition_spearman": float(spearmanr(near[pairs], far[pairs]).statistic),
-        "neighbour_factor": float(np.median(to_all / to_nearest)),
-        "num_compared": len(index),
-    }
+def _shared_variance(first: np.ndarray, second: np.ndarray) -> float:
+    return np.corrcoef(first, second)[0, 1] ** 2
+
+
+def latent_condition_spearman(latents, conditions, rows: Int[np.ndarray, " cells"]) -> float:
+    """Spearman correlation of the distances of pairs in the latent and in the condition."""
+    near, far, pairs = _distances(latents, conditions, rows)
+    return spearmanr(near[np.triu(pairs)], far[np.triu(pairs)]).statistic
+
+
+def neighbour_factor(latents, conditions, rows: Int[np.ndarray, " cells"]) -> float:
+    """How many times nearer in condition a cell's ten nearest in the latent are than others, in
+    the median."""
+    near, far, pairs = _distances(latents, conditions, rows)
+    nearest = np.argsort(np.where(pairs, near, np.inf), 1)[:, :NEIGHBOURS]
+    to_nearest = np.take_along_axis(far, nearest, 1).mean(1)
+    return np.median((far * pairs).sum(1) / pairs.sum(1) / to_nearest)
+
+
+DISTANCES = {
+    "latent_condition_spearman": latent_condition_spearman,
+    "neighbour_factor": neighbour_factor,
+}
+
+
+def _distances(latents, conditions, rows):
+    """Of all pairs of these rows, in the latent and in the condition, `[rows, rows]`; and which
+    pairs are of two different cells (a bootstrap takes some more than once)."""
+    near, far = cdist(latents[rows], latents[rows]), cdist(conditions[rows], conditions[rows])
+    return near, far, rows[:, None] != rows[None]

@@ -43,7 +43,7 @@ def write_report(
     parts = [
         f"# The generator of {space} cells",
         "## Figures",
-        table(("On held-out cells", ""), _figures(results, space), right=1),
+        table(("On held-out cells", "", "95 % interval"), _figures(results, space), right=1),
         "## The metric space",
         f"![Cells by the two main axes of their latents.]({FIGURES}/space.png)" if drawn else "",
         "## How many clusters",
@@ -60,10 +60,15 @@ def write_report(
     return path
 
 
-def _figures(results: Mapping[str, Any], space: str) -> list[tuple[str, str]]:
+def _figures(results: Mapping[str, Any], space: str) -> list[tuple[str, str, str]]:
     own = {k.removeprefix(f"{space}/"): v for k, v in results.items() if k.startswith(f"{space}/")}
-    rows = [("/".join(map(_title, k.split("/"))), f"{v:,.4g}") for k, v in own.items()]
-    return [*rows, ("seconds in all", f"{results['seconds_total']:,.0f}")]
+    rows = []
+    for name, value in own.items():
+        if not name.endswith("/interval"):
+            ends = own.get(f"{name}/interval", ())
+            between = " to ".join(f"{end:,.4g}" for end in ends)
+            rows.append(("/".join(map(_title, name.split("/"))), f"{value:,.4g}", between))
+    return [*rows, ("seconds in all", f"{results['seconds_total']:,.0f}", "")]
 
 
 def _title(name: str) -> str:

@@ -58,12 +58,10 @@ def test_how_a_request_was_met():
     assert met == {"x/median_relative_error": 0, "x/spearman": 1.0}
 
 
-def test_the_figures_of_shipped_weights(tmp_path):
-    """All demanded names, with the median over seeds; a second start does nothing anew."""
-    folder = tmp_path / "run"
-    assert run.main(command(folder, *SMALL, 'spaces=("open","nb201")')) == 0
+def figures_of(folder, spaces):
+    assert run.main(command(folder, *SMALL, f"spaces={spaces}")) == 0
     results = json.loads((folder / "results.json").read_text())
-    for space in ("open", "nb201"):
+    for space in spaces:
         assert results[f"{space}/validity"] == 1.0
         for share in ("uniqueness", "novelty", "valid_unique_yield"):
             assert 0 < results[f"{space}/{share}"] <= 1
@@ -71,6 +69,20 @@ def test_the_figures_of_shipped_weights(tmp_path):
             values = results[f"{space}/at_40/{share}/all"]
             assert results[f"{space}/at_40/{share}"] == np.median(values) and len(values) == 2
         assert results[f"{space}/distinct/uniqueness"] == 1.0
+    return results
+
+
+def test_the_shares_of_shipped_weights(tmp_path):
+    """All demanded names, with the median over seeds."""
+    figures_of(tmp_path / "run", ("nb201",))
+    assert (tmp_path / "run" / "report.md").read_text().count("|") > 50
+
+
+@pytest.mark.slow
+def test_the_figures_of_shipped_weights(tmp_path):
+    """Of `open` also how requests are met, densities and speed."""
+    folder = tmp_path / "run"
+    results = figures_of(folder, ("open", "nb201"))
     for name in ("params", "macs", "snip_snr", "nwot"):
         for way in ("", "single/", "guided/", "guided_single/", "alone/"):
             start = f"open/condition/{way}{name}"
