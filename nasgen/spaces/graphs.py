@@ -32,14 +32,21 @@ def pack(cells: Sequence[Cell]) -> CellBatch:
 
 def unpack(batch: CellBatch) -> list[Cell]:
     """Padded arrays to cells; absent nodes vanish, the order of the others is kept."""
-    return [_unpack_one(n, a) for n, a in zip(*map(np.asarray, batch), strict=True)]
-
-
-def _unpack_one(nodes: np.ndarray, adjacency: np.ndarray) -> Cell:
-    present = np.flatnonzero(nodes != ABSENT)
-    rows, columns = np.nonzero(adjacency[np.ix_(present, present)])
-    edges = tuple(zip(rows.tolist(), columns.tolist(), strict=True))
-    return Cell(tuple(nodes[present[1:-1]].tolist()), edges)
+    nodes, adjacency = map(np.asarray, batch)
+    present = nodes != ABSENT
+    place = np.cumsum(present, 1) - 1
+    owner, parents, children = np.nonzero(adjacency & present[:, :, None] & present[:, None])
+    edges = list(zip(place[owner, parents].tolist(), place[owner, children].tolist(), strict=True))
+    inner = present[:, 1:_LAST]
+    ops = nodes[:, 1:_LAST][inner].tolist()
+    first_op = np.concatenate([[0], np.cumsum(inner.sum(1))]).tolist()
+    first_edge = np.searchsorted(owner, np.arange(len(nodes) + 1)).tolist()
+    return [
+        Cell(tuple(ops[i:j]), tuple(edges[k:m]))
+        for (i, j), (k, m) in zip(
+            itertools.pairwise(first_op), itertools.pairwise(first_edge), strict=True
+        )
+    ]
 
 
 def concatenate(batches: Sequence[CellBatch]) -> CellBatch:
