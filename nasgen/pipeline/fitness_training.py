@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
+from itertools import zip_longest
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def train_all(
     parts.mkdir(exist_ok=True)
     for torn in parts.glob(".*"):
         torn.unlink()
-    left = [i for i in range(len(rows)) if not part_file(folder, i).exists()]
+    left = [i for i in by_turns(rows) if not part_file(folder, i).exists()]
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ |= _ONE_THREAD
     cached = jax.config.jax_compilation_cache_dir
@@ -99,6 +100,15 @@ def train_all(
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def by_turns(rows: Sequence[dict[str, Any]]) -> list[int]:
+    """The rows' indices, tasks by turns, so that a table of a part of them knows of all tasks."""
+    tasks: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        tasks.setdefault(row["task"]["name"], []).append(index)
+    turns = zip_longest(*tasks.values())
+    return [index for turn in turns for index in turn if index is not None]
 
 
 def _begin(cached: str | None) -> None:
