@@ -13,14 +13,14 @@ from jaxtyping import Array, Key
 from nasgen import data
 from nasgen.data.task import Dataset
 from nasgen.keys import children
-from nasgen.models.surrogate import predict as predict_score
+from nasgen.models.accuracy import PREDICTED_ACCURACY
 from nasgen.networks import costs
-from nasgen.networks.features import features
 from nasgen.networks.latency_model import Predictor
 from nasgen.networks.latency_model import predict as predict_latency
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import latency
-from nasgen.pipeline.generators import design
+from nasgen.pipeline.fitness import STEPS
+from nasgen.pipeline.generators import design, ranker_of
 from nasgen.pretrained.bundle import Bundle, load_bundle
 from nasgen.search.problem import BudgetError, Problem
 from nasgen.spaces import SPACES, graphs
@@ -49,10 +49,11 @@ def generate(
     *,
     num: int = 8,
     candidates: int = 4,
-    steps: float | None = None,
+    fitness: str = PREDICTED_ACCURACY,
+    steps: int = STEPS,
     predictor: Predictor | None = None,
 ) -> list[Architecture]:
-    """At most `num` architectures within the budget, the best first by the surrogate.
+    """At most `num` architectures within the budget, the best first by what is expected of them.
 
         nasgen.generate(params, jax.random.key(0), "digits", nasgen.Budget(params=30_000), num=4)
 
@@ -61,25 +62,32 @@ def generate(
     budget: its counted bounds are kept exactly, and the tightest of them nearly used up; latency is
         predicted for one example on this device.
     candidates: written for each architecture that is returned; the others rank behind.
-    steps: of the training that follows, where the weights have learned of it; else it says nothing.
+    fitness: what is expected; the accuracy after `steps` of training, or the score of the weights'
+        surrogate, `params.fitness`.
     predictor: of latencies; by default this device's, which is measured once, in some minutes.
 
     The same key gives the same architectures. Raises ValueError for an unknown task and for numbers
     that are off, BudgetError (a ValueError) where nothing keeps the budget.
     """
     task = _task(task)
-    for name, number in (("num", num), ("candidates", candidates)):
+    for name, number in (("num", num), ("candidates", candidates), ("steps", steps)):
         if number < 1:
             raise ValueError(f"`{name}` must be at least 1; got {number}.")
     for name, bound in budget._asdict().items():
         if bound is not None and not bound > 0:
             raise ValueError(f"`budget.{name}` must be positive or None; got {bound}.")
+    if fitness not in (PREDICTED_ACCURACY, params.fitness):
+        raise ValueError(
+            f"`fitness` must be {PREDICTED_ACCURACY!r} or {params.fitness!r}; got {fitness!r}."
+        )
     keys, asked, plan = children(key, "latency", "design"), budget, _plans(task)
     if budget.latency_ms is not None:
         predictor = predictor or latency.kept(None).predictor
         asked = _implied(params, keys["latency"], task, budget, predictor)
+    ranker = ranker_of(params, fitness, steps)
+    options = dict(steps=steps, qualities=ranker.qualities)
     made = list(
-        dict.fromkeys(design(params, keys["design"], task, asked, num * candidates, steps=steps))
+        dict.fromkeys(design(params, keys["design"], task, asked, num * candidates, **options))
     )
     if budget.latency_ms is not None:
         fast = predict_latency(predictor, plan(made)) <= budget.latency_ms
@@ -89,7 +97,7 @@ def generate(
                 f"none of {num * candidates} generated architectures for {task.name} fits "
                 f"{budget}; allow more `latency_ms`, or more `candidates`."
             )
-    scores = predict_score(params.surrogate, np.array([features(one) for one in plan(made)]))
+    scores = ranker.prior(np.array([ranker.describe(one) for one in plan(made)]))
     return [made[i] for i in np.argsort(-scores, kind="stable")[:num]]
 
 

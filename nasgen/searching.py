@@ -15,6 +15,7 @@ from nasgen.keys import children
 from nasgen.networks.latency_model import predict
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import latency
+from nasgen.pipeline.fitness import STEPS
 from nasgen.pipeline.problems import UserFitness, batch_of, make_problem
 from nasgen.pipeline.request import check_budget, check_latency
 from nasgen.pretrained.bundle import Bundle, load_bundle
@@ -57,6 +58,7 @@ def search(
     train: Train | None = None,
     finalists: int = 8,
     steps: int = 200,
+    training_steps: int = STEPS,
     on_state: Callable[[SearchState], None] = lambda state: None,
 ) -> Found:
     """Searches with `evaluations` exact scores in all.
@@ -67,7 +69,8 @@ def search(
     bundle: weights, their name, or the folder of a pretrain_macro run.
     task: a data set, the name of a built-in one, or a `Task` alone (scored on natural images).
     method: one of `search.methods.METHODS`, with `settings` of its own in place of the defaults.
-    fitness: a proxy or an ensemble of them by name, or `architectures -> scores`, higher is better.
+    fitness: a proxy or an ensemble of them by name, `predicted_accuracy` (after `training_steps`),
+        or `architectures -> scores`, higher is better.
     batch: images of a score. on_state: told after every step.
     train: `(architectures, steps) -> accuracies`; orders the `finalists` best by successive
         halving, from `steps` on.
@@ -91,6 +94,7 @@ def search(
         budget,
         batch_of(keys["batch"], source, batch),
         fitness=fitness,
+        steps=training_steps,
         latency=predictor,
     )
     state = run_search(keys["search"], chosen, problem, evaluations, on_state=on_state)

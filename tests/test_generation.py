@@ -10,6 +10,7 @@ from nasgen.models.surrogate import predict
 from nasgen.networks import costs, latency_model
 from nasgen.networks.features import features
 from nasgen.networks.plans.open import make_plan
+from nasgen.pipeline.generators import ranker_of
 from nasgen.search.problem import BudgetError, fits
 from nasgen.spaces import SPACES
 from tests.networks.toy_latency import PREDICTOR
@@ -29,11 +30,16 @@ def test_three_lines_in_a_notebook(params):
     plans = [make_plan(one, OPEN.ops, task) for one in networks]
     assert len(set(networks)) == 4
     assert fits(costs.count_many(networks, OPEN.ops, task), BUDGET).all()
-    scores = predict(params.surrogate, np.array([features(plan) for plan in plans]))
-    assert (np.diff(scores) <= 0).all()
+    ranker = ranker_of(params, "predicted_accuracy", 1_000)
+    assert (np.diff(ranker.prior(np.array([ranker.describe(one) for one in plans]))) <= 0).all()
     assert nasgen.generate(params, jax.random.key(0), task, BUDGET, num=4) == networks
     other = nasgen.generate(params, jax.random.key(1), task, BUDGET, num=4)
     assert not set(other) & set(networks)
+    deep = nasgen.generate(params, jax.random.key(0), task, BUDGET, num=4, fitness="t_cet")
+    scores = predict(
+        params.surrogate, np.array([features(make_plan(one, OPEN.ops, task)) for one in deep])
+    )
+    assert (np.diff(scores) <= 0).all() and not set(deep) & set(networks)
 
 
 def test_the_examples_of_the_docstrings_run():

@@ -15,12 +15,12 @@ from ml_collections import ConfigDict
 
 from nasgen.benchmarks import fitness_proof
 from nasgen.benchmarks.statistics import bootstrap_weights, interval, spearman
+from nasgen.models.accuracy import PREDICTED_ACCURACY
 from nasgen.pipeline.accuracy_fit import FITS, Rows, groups, held_out, read_rows, read_table
 from nasgen.pipeline.config import COMMON, check, one_of, text, whole
 from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.report.fitness import write_report
 
-FITNESS = "predicted_accuracy"
 RULES = {
     **COMMON,
     "table": text(),
@@ -42,9 +42,9 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     results: dict[str, Any] = {"num_networks": len(np.unique(rows.network))}
     held = {"held_out_band": rows.band, "held_out_data": rows.task}
     for name, part in held.items():
-        scores = {FITNESS: held_out(rows, part, FITS[config.fit])}
+        scores = {PREDICTED_ACCURACY: held_out(rows, part, FITS[config.fit])}
         others = {n: held_out(rows, part, fit) for n, fit in FITS.items() if n != config.fit}
-        scores |= {f"{FITNESS}_{n}": values for n, values in others.items()}
+        scores |= {f"{PREDICTED_ACCURACY}_{n}": values for n, values in others.items()}
         found = within_groups(rows, {**scores, **rows.columns}, rng, config.bootstrap)
         results |= {f"{name}/{key}": value for key, value in found.items()}
     results |= by_group(rows, {n: rows.columns[n] for n in ("depth", "t_cet")})

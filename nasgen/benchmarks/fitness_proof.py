@@ -17,11 +17,9 @@ from ml_collections import ConfigDict
 from nasgen import data, pretrained
 from nasgen.data.task import Dataset
 from nasgen.keys import children
-from nasgen.models.accuracy import Predictor
-from nasgen.networks.plans.open import make_plan
+from nasgen.models.accuracy import PREDICTED_ACCURACY
 from nasgen.pipeline import fitness_training
 from nasgen.pipeline.config import UserError, boolean, number, one_of, text, whole
-from nasgen.pipeline.fitness import predicted_accuracy
 from nasgen.pipeline.fitness_table import BUILT_IN
 from nasgen.pipeline.problems import batch_of, make_problem
 from nasgen.pipeline.stages import Stage, run_stages
@@ -105,13 +103,13 @@ def _search_all(settings: ConfigDict, folder: Path) -> dict[str, Any]:
     dataset = data.load(settings.task, seed=0)
     test = Dataset(dataset.task, dataset.train, dataset.test, dataset.test, None, None)
     fitness_training.save_data(folder, test, settings.num_train, settings.num_test)
-    bundle, predictor = load_bundle(settings.pretrained), load_accuracy(settings.accuracy)
+    bundle = load_bundle(settings.pretrained)._replace(accuracy=load_accuracy(settings.accuracy))
     fields = {name: settings[name] for name in RECIPE}
     recipe = BriefRecipe(steps=(settings.steps,), **fields)._asdict()
     rows = []
     for seed in range(settings.num_seeds):
         for method, (architecture, fitness) in find(
-            settings, dataset, bundle, predictor, jax.random.key(seed)
+            settings, dataset, bundle, jax.random.key(seed)
         ).items():
             announce(f"seed {seed}", f"{method} found a network of fitness {fitness:.2f}")
             rows.append(
@@ -135,22 +133,16 @@ def _train(settings: ConfigDict, folder: Path) -> None:
 
 
 def find(
-    settings: ConfigDict, dataset: Dataset, bundle: Bundle, predictor: Predictor, key
+    settings: ConfigDict, dataset: Dataset, bundle: Bundle, key
 ) -> dict[str, tuple[Architecture, float]]:
     """What each method finds for one seed, and its fitness."""
-    keys = children(key, "problem", "batch", "weights", *METHODS)
+    keys = children(key, "problem", "batch", *METHODS)
     budget, task = Budget(params=settings.params, macs=settings.macs), dataset.task
     batch = batch_of(keys["batch"], dataset, settings.score_batch)
-
-    def score(architectures) -> np.ndarray:
-        plans = [make_plan(one, OPEN.ops, task) for one in architectures]
-        return predicted_accuracy(predictor, plans, task, *batch, keys["weights"], settings.steps)
-
-    problem = make_problem(
-        *(keys["problem"], bundle, task, budget, batch), fitness=score, cells_per_macro=1
-    )
+    options = dict(fitness=PREDICTED_ACCURACY, steps=settings.steps, cells_per_macro=1)
+    problem = make_problem(keys["problem"], bundle, task, budget, batch, **options)
     (one,) = draw_within(keys["random"], problem, 1)
-    found = {"random": (one, float(score([one])[0]))}
+    found = {"random": (one, float(problem.measure([one])[0, 0]))}
     settings_of = {"generate": {"proposals": settings.num_proposals}}
     for name, method in SEARCHES.items():
         run = configured(method, settings_of)

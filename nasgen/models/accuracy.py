@@ -12,14 +12,15 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+PREDICTED_ACCURACY = "predicted_accuracy"  # the name of the fitness
 Columns = Mapping[str, Float[np.ndarray, " networks"]]
 
 # Scores at initialisation that inputs are made of. Of a sum over layers, its mean: how many layers
 # there are is an input of its own.
-SUMS = ("snip", "snip_snr", "grad_norm", "fisher", "l2_norm", "t_cet", "synflow", "nwot_outputs")
-PLAIN = ("zen", "jacob_cov", "nwot", "az_expressivity", "az_trainability", "az_progressivity")
+SUMS = ("snip", "snip_snr", "grad_norm", "fisher", "t_cet", "synflow", "nwot_outputs")
+PLAIN = ("zen", "nwot", "az_expressivity", "az_trainability", "az_progressivity")
 SCORES = (*SUMS, *PLAIN)
-_LOGS = ("snip", "snip_snr", "grad_norm", "fisher", "l2_norm")
+_LOGS = ("snip", "snip_snr", "grad_norm", "fisher")
 
 
 class Trees(NamedTuple):
@@ -51,11 +52,19 @@ class Predictor(NamedTuple):
     trees: Trees
 
 
+class Accuracy(NamedTuple):
+    """scored: reads scores at initialisation too. unscored: only what is known before any weight is
+    drawn, so that it ranks thousands."""
+
+    scored: Predictor
+    unscored: Predictor
+
+
 def inputs(columns: Columns) -> dict[str, Float[np.ndarray, " networks"]]:
     """Inputs by name.
 
-    columns: those of `features` and `topology` by their names, `SCORES`, `images` (in a batch of
-    the scores) and `steps` (of training), all `[networks]`."""
+    columns: those of `features` and `topology` by their names, `steps` (of training), and, where
+    there are any, `SCORES` and `images` (in a batch of the scores), all `[networks]`."""
     c = {name: np.asarray(values, np.float64) for name, values in columns.items()}
     layers, pixels = c["layers"], c["log_input_pixels"]
     found = {
@@ -80,11 +89,13 @@ def inputs(columns: Columns) -> dict[str, Float[np.ndarray, " networks"]]:
         "relus": c["relu_layers"] / layers,
         **{n: c[n] for n in ("macs_at_full_size", "macs_depthwise", "macs_dense", "params_late")},
     }
+    if "images" not in c:
+        return found
     for name in SUMS:
         values = c[name] / layers / (c["images"] if name == "nwot_outputs" else 1)
         found[name] = np.log(np.maximum(values, 1e-12)) if name in _LOGS else values
     for name in PLAIN:
-        found[name] = c[name] / (c["images"] if name in ("nwot", "jacob_cov") else 1)
+        found[name] = c[name] / (c["images"] if name == "nwot" else 1)
     return found
 
 

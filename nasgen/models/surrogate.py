@@ -4,6 +4,7 @@ Fitted once on many scored networks and shipped; refined in a search on the few 
 task at hand. Small, closed-form, with nothing to tune but the ridge.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ def predict(
 
 
 def refine(
-    surrogate: Surrogate,
+    prior: Callable[[Float[np.ndarray, "rows features"]], Float[np.ndarray, " rows"]],
     features: Float[np.ndarray, "networks features"],
     scores: Float[np.ndarray, " networks"],
     candidates: Float[np.ndarray, "candidates features"],
@@ -49,15 +50,15 @@ def refine(
 ) -> Float[np.ndarray, " candidates"]:
     """Predictions for `candidates` corrected by exact scores of this task.
 
-    The shipped prediction becomes one unpenalised input; the features may correct it linearly as
-    far as the ridge lets them."""
-    prior = predict(surrogate, features)
-    center, spread = prior.mean(), prior.std() + 1e-9
+    The prior prediction (of a shipped surrogate) becomes one unpenalised input; the features may
+    correct it linearly as far as the ridge lets them."""
+    expected = prior(features)
+    center, spread = expected.mean(), expected.std() + 1e-9
     mean, scale = features.mean(0), features.std(0) + 1e-6
 
     def inputs(x):
         linear = np.clip((x - mean) / scale, -3, 3)
-        return np.column_stack([linear, (predict(surrogate, x) - center) / spread, np.ones(len(x))])
+        return np.column_stack([linear, (prior(x) - center) / spread, np.ones(len(x))])
 
     weights = _solve(inputs(features), scores, ridge, free=2)
     return inputs(candidates) @ weights

@@ -134,6 +134,12 @@ FITS: dict[str, Callable[[Rows], Predictor]] = {
 }
 
 
+def without_scores(rows: Rows) -> Rows:
+    """The rows with only those inputs that need no score at initialisation."""
+    kept = [i for i, name in enumerate(rows.names) if name not in SCORES]
+    return rows._replace(names=tuple(rows.names[i] for i in kept), x=rows.x[:, kept])
+
+
 def held_out(rows: Rows, part: np.ndarray, fit: Callable[[Rows], Predictor]) -> np.ndarray:
     """Each row's prediction by a predictor that saw no row of the same part."""
     found = np.empty(len(rows.target))

@@ -70,6 +70,7 @@ def _problem(config: ConfigDict, request: Request) -> Problem:
         request.budget,
         batch_of(keys["batch"], request.dataset, settings.score_batch),
         fitness=settings.fitness,
+        steps=config.train.steps,
         latency=request.latency,
         cells_per_macro=settings.cells_per_macro,
     )

@@ -12,6 +12,8 @@ from nasgen.proxies import PROXIES
 from nasgen.proxies.engine import score
 from nasgen.types import Task
 
+STEPS = 1_000  # of the training that follows, where nobody says how many
+
 
 def predicted_accuracy(
     predictor: Predictor,
@@ -36,8 +38,23 @@ def predicted_accuracy(
     if not plans:
         return np.zeros(0)
     scores = score(plans, {name: PROXIES[name] for name in SCORES}, key, images, labels).values
-    known = np.array([np.append(features.features(p), topology.topology(p)) for p in plans])
-    columns = dict(zip((*features.NAMES, *topology.NAMES), known.T, strict=True)) | scores
-    columns |= {"images": np.full(len(plans), len(images)), "steps": np.full(len(plans), steps)}
-    made = inputs(columns)
+    scores = {**scores, "images": np.full(len(plans), len(images))}
+    return _predict(predictor, np.array([describe(plan) for plan in plans]), steps, scores)
+
+
+def expected_accuracy(
+    predictor: Predictor, rows: Float[np.ndarray, "plans features"], steps: int
+) -> Float[np.ndarray, " plans"]:
+    """The same without scores, of networks as `describe` has them."""
+    return _predict(predictor, rows, steps, {})
+
+
+def describe(plan: Plan) -> Float[np.ndarray, " features"]:
+    """What is known of a network before any weight is drawn: features, then wiring."""
+    return np.append(features.features(plan), topology.topology(plan))
+
+
+def _predict(predictor: Predictor, rows: np.ndarray, steps: int, scores: dict) -> np.ndarray:
+    columns = dict(zip((*features.NAMES, *topology.NAMES), rows.T, strict=True))
+    made = inputs({**columns, **scores, "steps": np.full(len(rows), steps)})
     return predict(predictor, np.stack([made[name] for name in predictor.names], 1))

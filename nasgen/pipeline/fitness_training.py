@@ -103,11 +103,12 @@ def train_all(
 
 
 def by_turns(rows: Sequence[dict[str, Any]]) -> list[int]:
-    """The rows' indices, tasks by turns, so that a table of a part of them knows of all tasks."""
-    tasks: dict[str, list[int]] = {}
+    """The rows' indices, tasks and lengths of training by turns, so that a table of a part of them
+    knows of all."""
+    kinds: dict[tuple[str, int], list[int]] = {}
     for index, row in enumerate(rows):
-        tasks.setdefault(row["task"]["name"], []).append(index)
-    turns = zip_longest(*tasks.values())
+        kinds.setdefault((row["task"]["name"], max(row["recipe"]["steps"])), []).append(index)
+    turns = zip_longest(*kinds.values())
     return [index for turn in turns for index in turn if index is not None]
 
 

@@ -5,7 +5,8 @@ gives a condition, the flow a latent for it, the decoder a cell; then the widths
 budget (`networks.fitting`). Every row of a call is a request with a task and a budget of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -14,14 +15,17 @@ from jaxtyping import Array, Bool, Float, Key
 
 from nasgen.keys import children, generator
 from nasgen.models import macro, mixture
+from nasgen.models.accuracy import PREDICTED_ACCURACY
 from nasgen.models.macro_language import context_features, decode_batch, keep_words
 from nasgen.models.macro_rules import CostBounds
 from nasgen.models.surrogate import predict, refine
 from nasgen.networks import costs, fitting
 from nasgen.networks.features import features
+from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.cell_generator import neighbours, write_cells
 from nasgen.pipeline.chunks import chunked
+from nasgen.pipeline.fitness import describe, expected_accuracy
 from nasgen.pipeline.request import pools_of, smallest_networks
 from nasgen.pretrained.bundle import Bundle
 from nasgen.search.problem import BudgetError, Generators, fits
@@ -39,6 +43,7 @@ from nasgen.types import (
 )
 
 QUALITIES = (0.5, 1.0, 1.5, 2.0)  # asked of the transformer, in standard deviations, in turn
+ANY_QUALITY = (None, -2.0, -1.0, 0.0)  # where another fitness is wanted than it has learned of
 _OTHERS = 4  # ops beside the pools that the smallest networks are tried with
 ATTEMPTS = 2  # at a request whose draws miss its budget
 
@@ -66,13 +71,14 @@ def write_macros(
     budgets: Sequence[Budget],
     *,
     steps: float | None = None,
+    qualities: Sequence[float | None] = QUALITIES,
     temperature: float = 1.0,
 ) -> Written:
     """A macro architecture for each request that, with the cheapest cells, keeps its budget. A
     row depends on its own place and request alone. steps: of the training that it is to be best
-    after, for weights that have learned of it."""
+    after, for weights that have learned of it. qualities: asked for, row by row in turn."""
     contexts = [
-        context_features(task, budget, QUALITIES[i % len(QUALITIES)], steps=steps)
+        context_features(task, budget, qualities[i % len(qualities)], steps=steps)
         for i, (task, budget) in enumerate(zip(tasks, budgets, strict=True))
     ]
     bounds, tree = jax.tree.flatten(CostBounds(*costs.bounds(tasks)))
@@ -117,6 +123,7 @@ def design_each(
     budgets: Sequence[Budget],
     *,
     steps: float | None = None,
+    qualities: Sequence[float | None] = QUALITIES,
     copies: int = 1,
     attempts: int = ATTEMPTS,
 ) -> Designs:
@@ -132,7 +139,8 @@ def design_each(
         share = copies if attempt == 0 else 1
         some = [tasks[i] for i in left[::share]], [budgets[i] for i in left[::share]]
         keys = children(jax.random.fold_in(key, attempt), "macros", "conditions", "cells")
-        macros, possible = write_macros(bundle, keys["macros"], *some, steps=steps)
+        options = dict(steps=steps, qualities=qualities)
+        macros, possible = write_macros(bundle, keys["macros"], *some, **options)
         rows = np.arange(len(left)) // share
         left, rows = left[possible[rows]], rows[possible[rows]]
         macros = macro_space.take(macros, rows)
@@ -218,6 +226,7 @@ def design(
     *,
     cells_per_macro: int = 1,
     steps: float | None = None,
+    qualities: Sequence[float | None] = QUALITIES,
 ) -> list[Architecture]:
     """`num * cells_per_macro` architectures for one task that keep the budget's counted bounds:
     each macro architecture with some draws of cells. Fewer where the budget leaves room for few.
@@ -227,7 +236,8 @@ def design(
     refuse_impossible(budget, task)
     num *= cells_per_macro
     requests = [task] * num, [budget] * num
-    found, _ = design_each(bundle, key, *requests, copies=cells_per_macro, steps=steps)
+    options = dict(copies=cells_per_macro, steps=steps, qualities=qualities)
+    found, _ = design_each(bundle, key, *requests, **options)
     architectures = [one for one in found if one is not None]
     if not architectures:
         raise BudgetError(
@@ -323,32 +333,57 @@ def kept_cells(old: Architecture, new: MacroArchitecture) -> list[Cell | None]:
     return [*old.cells[:head], *middle, *old.cells[len(before) - tail :]]
 
 
-def search_generators(
-    bundle: Bundle, space: Space, task: Task, budget: Budget, *, cells_per_macro: int, fitness: str
-) -> Generators:
-    """The learned parts as the callables that `search.generate` wants. The surrogate ranks only for
-    the fitness that it was fitted to; for another one the first round takes proposals as they come
-    and later ones learn from the exact scores alone."""
-    surrogate = bundle.surrogate
-    if fitness != bundle.fitness:
-        surrogate = surrogate._replace(weights=np.zeros_like(surrogate.weights))
+class Ranker(NamedTuple):
+    """What is known of a fitness before anything is scored.
 
-    def describe(architectures: Sequence[Architecture]) -> np.ndarray:
-        return np.array([features(make_plan(one, space.ops, task)) for one in architectures])
+    describe: a plan's inputs. prior: rows of them to expected scores, all equal where nothing is
+    known. qualities: that are asked of the transformer."""
+
+    describe: Callable[[Plan], Float[np.ndarray, " inputs"]]
+    prior: Callable[[Float[np.ndarray, "rows inputs"]], Float[np.ndarray, " rows"]]
+    qualities: Sequence[float | None]
+
+
+def ranker_of(bundle: Bundle, fitness: str, steps: int) -> Ranker:
+    """The ranker of a fitness by name: the shipped surrogate for the one it was fitted to, the
+    predictor of trained accuracy after `steps` for that; else later rounds of a search learn from
+    the exact scores alone."""
+    if fitness == PREDICTED_ACCURACY and bundle.accuracy is not None:
+        expected = partial(expected_accuracy, bundle.accuracy.unscored, steps=steps)
+        return Ranker(describe, expected, ANY_QUALITY)
+    if fitness == bundle.fitness:
+        return Ranker(features, partial(predict, bundle.surrogate), QUALITIES)
+    return Ranker(features, lambda rows: np.zeros(len(rows)), QUALITIES)
+
+
+def search_generators(
+    bundle: Bundle,
+    space: Space,
+    task: Task,
+    budget: Budget,
+    *,
+    cells_per_macro: int,
+    ranker: Ranker,
+) -> Generators:
+    """The learned parts as the callables that `search.generate` wants."""
+
+    def known(architectures: Sequence[Architecture]) -> np.ndarray:
+        return np.array([ranker.describe(make_plan(o, space.ops, task)) for o in architectures])
 
     def rank(rows: np.ndarray, scored: np.ndarray, scores: np.ndarray) -> np.ndarray:
         finite = np.isfinite(scores)
         if finite.sum() < 4:
-            return predict(surrogate, rows)
-        return refine(surrogate, scored[finite], scores[finite], rows)
+            return ranker.prior(rows)
+        return refine(ranker.prior, scored[finite], scores[finite], rows)
 
     def propose(key: Key[Array, ""], num: int) -> list[Architecture]:
         macros = -(-num // cells_per_macro)
-        return design(bundle, key, task, budget, macros, cells_per_macro=cells_per_macro)[:num]
+        options = dict(cells_per_macro=cells_per_macro, qualities=ranker.qualities)
+        return design(bundle, key, task, budget, macros, **options)[:num]
 
     return Generators(
         propose=propose,
         vary=lambda key, parents: vary(bundle, key, parents, task),
-        features=describe,
+        features=known,
         rank=rank,
     )

@@ -1,10 +1,17 @@
-"""Fits the predictor of trained accuracy on the table of trained networks; takes seconds."""
+"""Fits the predictors of trained accuracy on the table of trained networks; takes seconds."""
 
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from nasgen.pipeline.accuracy_fit import FITS, cross_validated, read_rows, read_table
+from nasgen.models.accuracy import Accuracy
+from nasgen.pipeline.accuracy_fit import (
+    FITS,
+    cross_validated,
+    read_rows,
+    read_table,
+    without_scores,
+)
 from nasgen.pipeline.config import COMMON, boolean, check, one_of, text, whole
 from nasgen.pipeline.pretrain_cells import card, check_ship, ship
 from nasgen.pipeline.workdir import Workdir, write_results
@@ -32,15 +39,19 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     options = dict(folds=config.folds, seed=config.seed)
     found = {name: cross_validated(rows, fit, **options) for name, fit in FITS.items()}
     chosen = max(found, key=found.get) if config.fit == BEST else config.fit
+    early = without_scores(rows)
+    unscored = cross_validated(early, FITS[chosen], **options)
     figures = {
         "fit": chosen,
         "num_networks": len(set(rows.network)),
         "num_rows": len(rows.target),
         **{f"cross_validated/{name}/spearman": value for name, value in found.items()},
+        "cross_validated/unscored/spearman": unscored,
     }
     about = card(config, "nasgen's predictor of trained accuracy", figures)
     tasks = ", ".join(sorted(set(rows.task)))
     about["data"] = f"{Path(config.table).name}: networks of open trained briefly on {tasks}"
-    save_accuracy(workdir.path / PART, FITS[chosen](rows), about)
+    fitted = Accuracy(FITS[chosen](rows), FITS[chosen](early))
+    save_accuracy(workdir.path / PART, fitted, about)
     ship(config, workdir.path, PART)
     write_results(workdir, figures)

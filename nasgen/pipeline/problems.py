@@ -12,14 +12,18 @@ from nasgen.data.natural import natural_batch
 from nasgen.data.task import Dataset
 from nasgen.keys import children, generator
 from nasgen.models import mixture
+from nasgen.models.accuracy import PREDICTED_ACCURACY, Accuracy
 from nasgen.networks import costs, fitting
 from nasgen.networks.latency_model import Predictor, predict
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.cell_generator import neighbours, write_cells
+from nasgen.pipeline.fitness import STEPS, predicted_accuracy
 from nasgen.pipeline.generators import (
+    Ranker,
     counted_limits,
     design,
     kept_cells,
+    ranker_of,
     search_generators,
     write_macros,
 )
@@ -68,20 +72,42 @@ def batch_of(key: Key[Array, ""], source: Dataset | Task, size: int) -> Batch:
 
 
 def make_fitness(
-    key: Key[Array, ""], fitness: str | UserFitness, task: Task, batch: Batch, *, space: str
+    key: Key[Array, ""],
+    fitness: str | UserFitness,
+    task: Task,
+    batch: Batch,
+    *,
+    space: str,
+    accuracy: Accuracy | None = None,
+    steps: int = STEPS,
 ) -> Fitness:
-    """A proxy or ensemble by name, with weights drawn from `key`; or a function of architectures.
+    """A proxy or ensemble by name, with weights drawn from `key`; `predicted_accuracy` after so
+    many steps of training, by the predictors `accuracy`; or a function of architectures.
 
-    Raises ValueError for an unknown name."""
+    Raises ValueError for an unknown name, and for the accuracy without predictors."""
     if not isinstance(fitness, str):
 
         def measure(architectures: Sequence[Architecture]) -> Parts:
             return np.asarray(fitness(architectures), np.float64).reshape(-1, 1)
 
         return Fitness(("fitness",), measure, first_part)
+    ops = SPACES[space].ops
+    if fitness == PREDICTED_ACCURACY:
+        if accuracy is None:
+            raise ValueError(
+                f"`fitness` {fitness!r} needs predictors; pretrain_accuracy fits them."
+            )
+
+        def predicted(architectures: Sequence[Architecture]) -> Parts:
+            plans = [make_plan(one, ops, task) for one in architectures]
+            found = predicted_accuracy(accuracy.scored, plans, task, *batch, key, steps)
+            return found.reshape(-1, 1)
+
+        return Fitness((fitness,), predicted, first_part)
     if fitness not in PROXIES:
-        raise ValueError(f"`fitness` must be one of {sorted(PROXIES)}; got {fitness!r}.")
-    proxy, ops = PROXIES[fitness], SPACES[space].ops
+        known = sorted([*PROXIES, PREDICTED_ACCURACY])
+        raise ValueError(f"`fitness` must be one of {known}; got {fitness!r}.")
+    proxy = PROXIES[fitness]
     names = tuple(getattr(proxy, "parts", (fitness,)))
     proxies = {name: PROXIES[name] for name in names}
 
@@ -107,14 +133,17 @@ def make_problem(
     batch: Batch,
     *,
     fitness: str | UserFitness,
+    steps: int = STEPS,
     latency: Predictor | None = None,
     cells_per_macro: int = 4,
 ) -> Problem:
-    """The problem, with everything that any method asks for. latency: where the budget bounds it.
+    """The problem, with everything that any method asks for. steps: of the training that
+    `predicted_accuracy` is to foretell. latency: where the budget bounds it.
 
     Raises ValueError for an unknown fitness."""
     keys, space = children(key, "weights", "implied"), SPACES[bundle.cells.space]
-    goal = make_fitness(keys["weights"], fitness, task, batch, space=space.name)
+    learned = dict(accuracy=bundle.accuracy, steps=steps)
+    goal = make_fitness(keys["weights"], fitness, task, batch, space=space.name, **learned)
     moves = _moves(bundle, task)
 
     def sample(sample_key, num: int) -> list[Architecture]:
@@ -160,11 +189,13 @@ def make_problem(
         moves=moves,
     )
 
+    ranker = ranker_of(bundle, fitness if isinstance(fitness, str) else "", steps)
+
     def propose(propose_key, asked: Budget, num: int) -> list[Architecture]:
-        return design(bundle, propose_key, task, asked, num)
+        return design(bundle, propose_key, task, asked, num, qualities=ranker.qualities)
 
     asked = implied_budget(keys["implied"], problem, propose)
-    written = _generators(bundle, task, asked, fitness, cells_per_macro)
+    written = _generators(bundle, task, asked, ranker, cells_per_macro)
     return problem._replace(generators=written)
 
 
@@ -191,15 +222,14 @@ def four_stages(size: int) -> MacroArchitecture:
 
 
 def _generators(
-    bundle: Bundle, task: Task, asked: Budget, fitness: str | UserFitness, cells_per_macro: int
+    bundle: Bundle, task: Task, asked: Budget, ranker: Ranker, cells_per_macro: int
 ) -> Generators:
-    name = fitness if isinstance(fitness, str) else ""
-    options = dict(cells_per_macro=cells_per_macro, fitness=name)
-    space = SPACES[bundle.cells.space]
-    written = search_generators(bundle, space, task, asked, **options)
+    space, options = SPACES[bundle.cells.space], dict(cells_per_macro=cells_per_macro)
+    written = search_generators(bundle, space, task, asked, ranker=ranker, **options)
 
     def macros(key, num: int) -> list[MacroArchitecture]:
-        written = write_macros(bundle, key, [task] * num, [asked] * num)
+        options = dict(qualities=ranker.qualities)
+        written = write_macros(bundle, key, [task] * num, [asked] * num, **options)
         return macro_space.unpack(macro_space.take(written.macros, written.possible))
 
     def fill(key, some: Sequence[MacroArchitecture]) -> list[Architecture]:

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from nasgen import data, pretrained
 from nasgen.data.task import Dataset, check_images
+from nasgen.models.accuracy import PREDICTED_ACCURACY
 from nasgen.networks import costs
 from nasgen.networks.latency_model import Predictor, predict
 from nasgen.networks.plans.open import make_plan
@@ -46,10 +47,11 @@ class Request(NamedTuple):
 def load_request(config: ConfigDict) -> Request:
     """Data, budget and weights of a config. Raises UserError where they cannot be used; whatever
     can be said without the learned models is said before they are imported, which takes seconds."""
-    if config.design.fitness not in PROXIES:
+    names = sorted([*PROXIES, PREDICTED_ACCURACY])
+    if config.design.fitness not in names:
         raise UserError(
-            f"`config.design.fitness` must be one of {sorted(PROXIES)}; "
-            f"got {config.design.fitness!r}{nearest(config.design.fitness, PROXIES)}"
+            f"`config.design.fitness` must be one of {names}; "
+            f"got {config.design.fitness!r}{nearest(config.design.fitness, names)}"
         )
     if config.train.batch_size % jax.device_count():
         raise UserError(
@@ -81,6 +83,11 @@ def load_request(config: ConfigDict) -> Request:
         from nasgen.pretrained.bundle import load_bundle
 
         bundle = load_bundle(config.pretrained)
+        if config.design.fitness == PREDICTED_ACCURACY and bundle.accuracy is None:
+            raise UserError(
+                f"`config.design.fitness` {PREDICTED_ACCURACY!r} needs predictors, which "
+                "pretrain_accuracy.py fits."
+            )
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from None
     return Request(dataset, budget, bundle, SPACES[space], predictor)

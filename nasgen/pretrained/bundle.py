@@ -16,14 +16,14 @@ from safetensors.numpy import load, save
 
 from nasgen.arrays import flatten, unflatten
 from nasgen.models import flow, graph_vae, macro
-from nasgen.models.accuracy import Predictor, Trees
+from nasgen.models.accuracy import Accuracy, Predictor, Trees
 from nasgen.models.flow import FlowConfig
 from nasgen.models.graph_vae import VaeConfig
 from nasgen.models.macro import MacroConfig
 from nasgen.models.macro_language import WORDS, Vocabulary
 from nasgen.models.mixture import Mixture
 from nasgen.models.surrogate import Surrogate
-from nasgen.pretrained import damaged, find
+from nasgen.pretrained import damaged, find, shipped
 from nasgen.spaces import SPACES
 from nasgen.types import CellRules
 
@@ -77,7 +77,8 @@ class Bundle(NamedTuple):
     """Both levels: the clusters of the cells are the words of the macro language.
 
     fitness: the score that the surrogate (on `features`) and the quality stand for.
-    words: which of `macro_language.WORDS` the transformer saw in training."""
+    words: which of `macro_language.WORDS` the transformer saw in training.
+    accuracy: the predictors of trained accuracy, which any generators may be used with."""
 
     cells: CellBundle
     fitness: str
@@ -85,6 +86,7 @@ class Bundle(NamedTuple):
     macro: Params
     macro_config: MacroConfig
     surrogate: Surrogate
+    accuracy: Accuracy | None = None
 
 
 def save_cells(stem: Path, bundle: CellBundle, card: dict[str, Any]) -> None:
@@ -95,7 +97,9 @@ def save_cells(stem: Path, bundle: CellBundle, card: dict[str, Any]) -> None:
 
 def save_macro(stem: Path, bundle: Bundle, card: dict[str, Any]) -> None:
     """The same of the macro level alone. The card must say the `cells_sha256` that it builds on."""
-    parts = {name: part for name, part in bundle._asdict().items() if name != "cells"}
+    parts = {
+        name: part for name, part in bundle._asdict().items() if name not in ("cells", "accuracy")
+    }
     known = [n for n, seen in zip(WORDS, bundle.words, strict=True) if seen]
     about = {"space": bundle.cells.space, "fitness": bundle.fitness, "words": known}
     _save(stem, parts, card, about)
@@ -147,30 +151,44 @@ def load_cells(name: str) -> CellBundle:
     return _load(name, "cells", assemble)
 
 
-def save_accuracy(stem: Path, predictor: Predictor, card: dict[str, Any]) -> None:
-    """The same of a predictor of trained accuracy; the card gains the names of its inputs."""
-    arrays = predictor._asdict()
-    names = arrays.pop("names")
-    about = {"space": "open", "names": list(names)}
-    _save(stem, {"accuracy": arrays}, card, about)
+def save_accuracy(stem: Path, accuracy: Accuracy, card: dict[str, Any]) -> None:
+    """The same of predictors of trained accuracy; the card gains the names of their inputs."""
+    names = {part: list(predictor.names) for part, predictor in accuracy._asdict().items()}
+    arrays = {part: predictor._asdict() for part, predictor in accuracy._asdict().items()}
+    for one in arrays.values():
+        del one["names"]
+    _save(stem, arrays, card, {"space": "open", "names": names})
 
 
-def load_accuracy(name: str) -> Predictor:
-    """The predictor of this name, shipped or in the folder of a pretrain_accuracy run. Raises
+def load_accuracy(name: str) -> Accuracy:
+    """The predictors of this name, shipped or in the folder of a pretrain_accuracy run. Raises
     ValueError as `load_cells`."""
 
-    def assemble(arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Predictor:
-        trees = _record(Trees, arrays, "accuracy/trees")
+    def read(arrays: dict[str, np.ndarray], part: str, names: list[str]) -> Predictor:
+        trees = _record(Trees, arrays, f"{part}/trees")
         places = {n: getattr(trees, n).astype(np.int64) for n in ("feature", "left", "right")}
-        rest = {
-            n: arrays[f"accuracy/{n}"] for n in Predictor._fields if n not in ("names", "trees")
-        }
-        names = tuple(card["models"]["names"])
+        fields = [n for n in Predictor._fields if n not in ("names", "trees")]
+        rest = {n: arrays[f"{part}/{n}"] for n in fields}
         if len(names) != len(rest["mean"]):
             raise ValueError("the card names other inputs than the weights have")
-        return Predictor(names=names, trees=trees._replace(**places), **rest)
+        return Predictor(names=tuple(names), trees=trees._replace(**places), **rest)
+
+    def assemble(arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Accuracy:
+        names = card["models"]["names"]
+        return Accuracy(*(read(arrays, part, names[part]) for part in Accuracy._fields))
 
     return _load(name, "accuracy", assemble)
+
+
+def _accuracy_beside(name: str) -> Accuracy | None:
+    """Predictors of this name, else the shipped ones, which do not depend on the generators."""
+    for one in (name, *shipped("accuracy")):
+        try:
+            find(one, "accuracy")
+        except ValueError:
+            continue
+        return load_accuracy(one)
+    return None
 
 
 def weights_hash(name: str) -> str:
@@ -197,6 +215,7 @@ def load_bundle(name: str) -> Bundle:
             macro=unflatten(shape, arrays, "macro"),
             macro_config=config,
             surrogate=_record(Surrogate, arrays, "surrogate"),
+            accuracy=_accuracy_beside(name),
         )
 
     return _load(name, "macro", assemble)

@@ -89,13 +89,15 @@ def test_trees_are_those_of_scikit_learn(frame, monkeypatch):
 
 def test_arrays_survive_their_file(frame, tmp_path):
     rows = read_rows(frame)
-    predictor = accuracy_fit.fit_both(rows)
-    save_accuracy(tmp_path / "accuracy", predictor, {"what": "a test"})
-    loaded = load_accuracy(str(tmp_path))
-    assert loaded.names == predictor.names
-    guess = [accuracy.predict(one, rows.x) for one in (predictor, loaded)]
-    np.testing.assert_allclose(*guess, atol=0.05)  # float32: a threshold may fall on another side
-    assert np.median(np.abs(guess[0] - guess[1])) < 1e-5
+    both = [rows, accuracy_fit.without_scores(rows)]
+    saved = accuracy.Accuracy(*map(accuracy_fit.fit_both, both))
+    save_accuracy(tmp_path / "accuracy", saved, {"what": "a test"})
+    for one, predictor, loaded in zip(both, saved, load_accuracy(str(tmp_path)), strict=True):
+        assert loaded.names == predictor.names == one.names
+        guess = [accuracy.predict(of, one.x) for of in (predictor, loaded)]
+        np.testing.assert_allclose(*guess, atol=0.05)  # float32: a threshold may fall otherwise
+        assert np.median(np.abs(guess[0] - guess[1])) < 1e-5
+    assert not set(saved.unscored.names) & set(accuracy.SCORES)
     (tmp_path / "accuracy.safetensors").write_bytes(b"no weights")
     with pytest.raises(ValueError, match="are damaged"):
         load_accuracy(str(tmp_path))
@@ -152,7 +154,8 @@ def _bench(table, folder, **proof):
 def test_the_fit_as_a_user_types_it(fitted):
     results = json.loads((fitted / "results.json").read_text())
     assert results["fit"] in FITS and results["num_networks"] == 160
-    assert load_accuracy(str(fitted)).names[0] == "log_steps"
+    assert results["cross_validated/unscored/spearman"] > 0.3
+    assert load_accuracy(str(fitted)).scored.names[0] == "log_steps"
 
 
 def test_the_benchmark_as_a_user_types_it(table, tmp_path):
