@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Key
 from nasgen import data
 from nasgen.data.task import Dataset
 from nasgen.keys import children
+from nasgen.models.accuracy import PREDICTED_ACCURACY
 from nasgen.networks.latency_model import predict
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import latency
@@ -51,7 +52,7 @@ def search(
     budget: Budget,
     *,
     method: str = "generate",
-    fitness: str | UserFitness = "t_cet",
+    fitness: str | UserFitness = PREDICTED_ACCURACY,
     evaluations: int = 32,
     batch: int = 32,
     settings: Mapping[str, int] | None = None,

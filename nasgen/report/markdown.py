@@ -48,6 +48,17 @@ _NO_FIGURES = (
     "`pip install matplotlib`, delete this file, and give the command of the run again.*"
 )
 
+_SCORES = {
+    "predicted_accuracy": (
+        "A score is the accuracy that is predicted after the training's steps, in standard "
+        "deviations among networks that were trained on one task."
+    ),
+    "t_cet": (
+        "A score is T-CET, a sum over layers at initialisation: it favours depth, and promises no "
+        "accuracy."
+    ),
+}
+
 
 def write_report(
     folder: str | os.PathLike,
@@ -89,6 +100,7 @@ def write_report(
         _figure(drawn, "cells", "The cell of each stage as a graph."),
         "## The search",
         _methods(results),
+        _SCORES.get(str(results.get("fitness")), ""),
         _figure(drawn, "search", "Best score so far of each method against networks scored."),
         _figure(drawn, "candidates", "Parameters against MACs of all candidates."),
         "## The training",

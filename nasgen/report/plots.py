@@ -86,6 +86,12 @@ def _short(value: float) -> str:
     return f"{value:.4g}"
 
 
+_SCORES = {
+    "predicted_accuracy": "predicted accuracy, in standard deviations",
+    "t_cet": "T-CET",
+}
+
+
 def _score(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
@@ -113,7 +119,7 @@ def search_curves(curves: Mapping[str, Sequence[float]], *, score: str = "score"
         axes,
         title="Search: the best so far",
         x="networks scored exactly",
-        y=f"best {score}",
+        y=f"best {_SCORES.get(score, score)}",
         legend=bool(curves),
     )
     return figure
@@ -149,7 +155,7 @@ def curves_over_seeds(
         axes,
         title="Search: the best so far, median and range over seeds",
         x="networks scored exactly",
-        y=f"best {score}",
+        y=f"best {_SCORES.get(score, score)}",
         legend=bool(curves),
     )
     return figure

@@ -132,7 +132,7 @@ def test_any_method_may_design(tmp_path, method):
     assert done.returncode == 0, done.stderr[-3000:]
     results = json.loads((folder / "results.json").read_text())
     assert results["num_exact_evaluations"] == 4 and results["params"] <= 12_000
-    assert results["best_score_local_search"] > 0
+    assert np.isfinite(results["best_score_local_search"])
     assert "| local search |" in (folder / "report.md").read_text()
 
 
