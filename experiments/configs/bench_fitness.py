@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     config.pipeline = "bench_fitness"
     config.compilation_cache = True
     config.table = "results/fitness_table.parquet"
-    config.fit = "both"  # how the predictor is fitted: linear, trees, both
+    config.fit = "trees"  # how the predictor is fitted: linear, trees, both
     config.bootstrap = 1_000  # samples of an interval
 
     # Networks found by each method for one budget, trained by one recipe and tested.
