@@ -34,6 +34,12 @@ def _design(config, workdir):
     design.run(config, workdir, request)
 
 
+def _train_model(config, workdir):
+    from nasgen.pipeline import train_model
+
+    train_model.run(config, workdir)
+
+
 def _pretrain_cells(config, workdir):
     from nasgen.pipeline import pretrain_cells
 
@@ -139,6 +145,7 @@ def _bench_new_task(config, workdir):
 # What `config.pipeline` may name. Each imports its stage only when it runs.
 PIPELINES = {
     "design": _design,
+    "train_model": _train_model,
     "pretrain_cells": _pretrain_cells,
     "pretrain_macro": _pretrain_macro,
     "pretrain_accuracy": _pretrain_accuracy,

@@ -27,4 +27,8 @@ def __getattr__(name: str) -> Any:
         import nasgen.cells as cells
 
         return cells if name == "cells" else cells.log_prob
+    if name in ("create_model", "list_models"):
+        import nasgen.published as published
+
+        return getattr(published, name)
     raise AttributeError(f"module 'nasgen' has no attribute {name!r}")

@@ -1,10 +1,10 @@
 """nasgen with 50 exact scores against the networks that the paper's authors found, by one T-CET.
 
-    NASGEN_REFERENCE=FOLDER python experiments/run.py \
-        --config=experiments/configs/bench_authors.py --workdir=runs/bench_authors
+    python experiments/run.py --config=experiments/configs/bench_authors.py \
+        --workdir=runs/bench_authors
 
-The folder holds `hgen_networks_cifar.json` and `hgen_networks_imagenet450m.json`, ten networks
-each. What is scored is kept: the same command goes on where a run was interrupted.
+Of each set ten networks, see `nasgen/published`. What is scored is kept: the same command goes on
+where a run was interrupted.
 """
 
 from ml_collections import ConfigDict

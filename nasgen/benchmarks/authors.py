@@ -9,7 +9,6 @@ both sides; medians over seeds, `/all` lists them.
 
 import json
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -17,8 +16,7 @@ import numpy as np
 from jaxtyping import Float
 from ml_collections import ConfigDict
 
-from nasgen import pretrained
-from nasgen.benchmarks import tables
+from nasgen import pretrained, published
 from nasgen.benchmarks.search import first_at_least, note_median
 from nasgen.keys import children
 from nasgen.pipeline.config import COMMON, METHODS, UserError, check, some_of, text, whole, wholes
@@ -30,38 +28,34 @@ from nasgen.pretrained.bundle import Bundle, load_bundle
 from nasgen.search.methods import configured
 from nasgen.search.problem import Problem, finite
 from nasgen.spaces import SPACES
-from nasgen.spaces.formats import architecture_from_json
 from nasgen.types import Architecture, Budget, Task
 
 OPEN = SPACES["open"]
-TASKS = {
-    "cifar": Task("cifar", (32, 32, 3), 100),
-    "imagenet450m": Task("imagenet", (224, 224, 3), 1_000, stem_stride=2),
-}
+BEST = {"cifar": "hgen_cifar_1m", "imagenet450m": "hgen_imagenet_450m"}  # of each set
 PARAMS = {"cifar": 1_000_000}  # the budget that the paper names; elsewhere the authors' largest
 RULES = {
     **COMMON,
     **METHODS,
     "methods.generate.proposals": whole(1, 1_000_000),
     "pretrained": text(),
-    "sets": some_of(TASKS),
+    "sets": some_of(BEST),
     "seeds": wholes(0, 2**31),
     "evaluations": whole(1, 100_000),
     "authors": whole(1, 1_000),
-    **{f"batch.{name}": whole(2, 4096) for name in TASKS},
+    **{f"batch.{name}": whole(2, 4096) for name in BEST},
 }
 
 
 class Side(NamedTuple):
-    """A set of the authors' networks, and the budget that they keep."""
+    """A set of the authors' networks, the budget that they keep, and their task."""
 
     networks: list[Architecture]
     budget: Budget
+    task: Task
 
 
 def run(config: ConfigDict, workdir: Workdir) -> None:
-    """Scores both sides and writes results.json. Raises UserError for a config that is off and
-    where the authors' networks are not there."""
+    """Scores both sides and writes results.json. Raises UserError for a config that is off."""
     check(config, RULES)
     sides = {name: authors(name, config.authors) for name in config.sets}
     try:
@@ -86,24 +80,15 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
 
 
 def authors(name: str, num: int) -> Side:
-    """The first `num` of the authors' networks of this set, from the reference folder.
-
-    Raises UserError where the file is missing or is another."""
-    path = Path(tables.reference_folder()) / f"hgen_networks_{name}.json"
-    try:
-        rows = json.loads(path.read_text())
-        macs, params = (max(row[f"counted_{cost}"] for row in rows) for cost in ("macs", "params"))
-        networks = [architecture_from_json(row, OPEN) for row in rows[:num]]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UserError(
-            f"the authors' networks must lie in {path} (set NASGEN_REFERENCE); "
-            f"{type(error).__name__}: {error}"
-        ) from None
-    return Side(networks, Budget(params=PARAMS.get(name, params), macs=macs))
+    """The first `num` of the authors' networks of this set."""
+    models = [published.create_model(one) for one in published.list_models(f"{BEST[name]}*")]
+    macs, params = (max(getattr(one, cost) for one in models) for cost in ("macs", "params"))
+    networks = [one.architecture for one in models[:num]]
+    return Side(networks, Budget(params=PARAMS.get(name, params), macs=macs), models[0].task)
 
 
 def _problem(config: ConfigDict, bundle: Bundle, name: str, side: Side, seed: int) -> Problem:
-    keys, task = children(jax.random.key(seed), "problem", "batch"), TASKS[name]
+    keys, task = children(jax.random.key(seed), "problem", "batch"), side.task
     batch = batch_of(keys["batch"], task, config.batch[name])
     return make_problem(keys["problem"], bundle, task, side.budget, batch, fitness="t_cet")
 

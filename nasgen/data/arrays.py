@@ -40,18 +40,21 @@ def from_arrays(
     test: Pair | None = None,
     class_names: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
+    white: float | None = None,
 ) -> Dataset:
     """A data set from inputs and targets; `num_classes` is by default the highest label plus one.
 
     kind: one of `types.KINDS`; by default told by `y`, see `targets.kind_of`. dims: 2 for images, 1
-    for series. validation: needs `test` too. Raises ValueError, saying which argument breaks which
-    rule.
+    for series. validation: needs `test` too. white: as in `Dataset`; by default told by `x`. Raises
+    ValueError, saying which argument breaks which rule.
     """
     if dims not in (1, 2):
         raise ValueError(f"`dims` must be 1 (series) or 2 (images); got {dims}.")
     if validation is not None and test is None:
         raise ValueError("`validation` must come with `test`; got `validation` alone.")
+    white = _white(np.asarray(x)) if white is None else white
     x, y = _inputs(x, "x", dims), np.asarray(y)
+    white = white if dims == 2 and x.shape[3] in (1, 3) else None
     kind = targets.kind_of(y, x) if kind is None else kind
     y = targets.checked(y, x, kind=kind, name="y")
     num_classes = targets.num_outputs(
@@ -71,14 +74,14 @@ def from_arrays(
     strata = y if kind == "classification" else np.zeros(len(y), np.int32)
     if test is None:
         parts = [Split(x[chosen], y[chosen]) for chosen in stratified_indices(strata, seed=seed)]
-        return standardised(task, *parts, notes=notes)
+        return standardised(task, *parts, notes=notes, white=white)
     held_out = _held_out(test, "test", task)
     if validation is not None:
         parts = Split(x, y), _held_out(validation, "validation", task), held_out
-        return standardised(task, *parts, notes=notes)
+        return standardised(task, *parts, notes=notes, white=white)
     chosen = stratified_indices(strata, seed=seed, fractions=(0.8, 0.2))
     train, validation = (Split(x[part], y[part]) for part in chosen)
-    return standardised(task, train, validation, held_out, notes=notes)
+    return standardised(task, train, validation, held_out, notes=notes, white=white)
 
 
 def from_npz(
@@ -171,6 +174,14 @@ def _held_out(pair: Pair, part: str, task: Task) -> Split:
             f"`y_{part}` must have {task.num_classes} columns, like `y`; got {y.shape[-1]}."
         )
     return Split(x, y)
+
+
+def _white(x: np.ndarray) -> float | None:
+    """What the white of picture files is in such arrays: bytes and numbers in 0..1 tell."""
+    if x.dtype == np.uint8:
+        return 255.0
+    within = np.issubdtype(x.dtype, np.floating) and x.size and 0 <= x.min() and x.max() <= 1
+    return 1.0 if within else None
 
 
 _WORDS = {1: "series", 2: "images"}

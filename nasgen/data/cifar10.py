@@ -27,7 +27,7 @@ def cifar10(*, seed: int = 0) -> Dataset:
         train, test = (_unpack(held, part) for part in ("train", "test"))
     kept, chosen = stratified_indices(train.y, seed=seed, fractions=(1 - VALIDATION, VALIDATION))
     parts = Split(train.x[kept], train.y[kept]), Split(train.x[chosen], train.y[chosen]), test
-    return standardised(TASK, *parts)
+    return standardised(TASK, *parts, white=255.0)
 
 
 def cifar10_lossless(*, seed: int = 0) -> Dataset:

@@ -87,6 +87,7 @@ def from_image_folder(
         kind="classification",
         class_names=class_names,
         notes=(*notes, *form_notes(forms, form), *note),
+        white=255.0,
         **held_out,
     )
 

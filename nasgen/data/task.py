@@ -26,6 +26,7 @@ class Dataset(NamedTuple):
     only the delivery of a finished network reads it.
     mean, std: of the training split's raw pixels; a raw image enters as `(raw - mean) / std`.
     notes: what was done to the data on the way, a sentence each, for the user.
+    white: what white of a picture file is in raw pixels; None where they are not those of pictures.
     """
 
     task: Task
@@ -35,10 +36,17 @@ class Dataset(NamedTuple):
     mean: Float[np.ndarray, " channels"]
     std: Float[np.ndarray, " channels"]
     notes: tuple[str, ...] = ()
+    white: float | None = None
 
 
 def standardised(
-    task: Task, train: Split, validation: Split, test: Split, *, notes: tuple[str, ...] = ()
+    task: Task,
+    train: Split,
+    validation: Split,
+    test: Split,
+    *,
+    notes: tuple[str, ...] = (),
+    white: float | None = None,
 ) -> Dataset:
     """A data set from raw splits: each channel gets mean 0 and deviation 1 on the training split.
 
@@ -54,7 +62,7 @@ def standardised(
         return Split(x, np.asarray(split.y, KINDS[task.kind].targets))
 
     parts = (standardise(split) for split in (train, validation, test))
-    return Dataset(task, *parts, mean, std, notes)
+    return Dataset(task, *parts, mean, std, notes, white)
 
 
 def stratified_indices(

@@ -56,6 +56,7 @@ def from_tfds(
             f"`dataset` must have a split `train`; {dataset} has {sorted(builder.info.splits)}."
         )
     label = builder.info.features[keys[1]]
+    pictures = all(one.dtype == np.uint8 for x, _ in parts.values() for one in x)
     class_names = tuple(getattr(label, "names", None) or ())
     parts, notes = _one_form(parts, size)
     x, y = parts.pop("train")
@@ -70,6 +71,7 @@ def from_tfds(
         dims=2 if x.ndim == 4 else 1,
         class_names=class_names,
         notes=(*notes, *note),
+        white=255.0 if pictures else None,
         **held_out,
     )
 

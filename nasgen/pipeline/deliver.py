@@ -1,29 +1,21 @@
-"""The second half of a design run: train the winner, test it once, export it, write the report.
+"""The second half of a design run: the winner trained and handed over by `trained`, and the report.
 
-trained.npz  weights of the best validation accuracy      train/  checkpoints, metrics.jsonl
-network/     what runs without nasgen                     report.md, figures/
+report.md, figures/
 """
 
 import json
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Array, Key
 from ml_collections import ConfigDict
 
-from nasgen.arrays import flatten, unflatten
-from nasgen.export import export_network
-from nasgen.keys import children, generator
 from nasgen.networks.costs import count
-from nasgen.networks.latency import measure_network
-from nasgen.networks.latency_model import predict
-from nasgen.networks.network import Network, init_network
 from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
+from nasgen.pipeline import trained
 from nasgen.pipeline.config import flat
 from nasgen.pipeline.request import Request
 from nasgen.pipeline.stages import read_stage
@@ -33,8 +25,6 @@ from nasgen.report.markdown import write_report
 from nasgen.search.problem import finite
 from nasgen.spaces.formats import architecture_from_json
 from nasgen.training import metrics
-from nasgen.training.classifier import Recipe, evaluate, train_classifier
-from nasgen.training.sharding import default_mesh
 from nasgen.types import Architecture
 
 OURS = "nasgen"
@@ -52,59 +42,23 @@ def train(
 ) -> dict[str, Any]:
     """Trains the winner; validation picks the weights."""
     _, plan = winner(request, folder)
-    keys = children(key, "init", "steps")
-    trained = train_classifier(
-        Network(plan),
-        init_network(keys["init"], plan),
-        request.dataset,
-        Recipe(**config.train.to_dict()),
-        seed=int(generator(keys["steps"]).integers(2**32)),
-        workdir=folder / "train",
-        mesh=default_mesh(),
-        label="training the network",
-    )
-    np.savez(folder / "trained.npz", **flatten(trained.variables))
-    return {
-        "validation_accuracy": trained.accuracy,
-        "kept_step": trained.step,
-    }
+    return trained.train(config, request.dataset, plan, folder, key=key)
 
 
 def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, Any]:
-    """Reads the test examples, once; exports the network; writes the report."""
+    """Tests the winner, exports it, writes the report."""
     architecture, plan = winner(request, folder)
-    template = init_network(jax.random.key(0), plan)
-    with np.load(folder / "trained.npz") as file:
-        variables = unflatten(template, file)
-    dataset = request.dataset
-    apply_fn = partial(Network(plan).apply, train=False)
-    tested = evaluate(apply_fn, variables, *dataset.test, batch_size=config.train.batch_size)
     stages = {name: read_stage(folder, name) for name in ("search", "baselines", "train")}
-    latency = latencies(request, plan)
-    outcome = {
-        **latency,
-        "test_accuracy": tested["accuracy"],
-        "test_examples": len(dataset.test.y),
-        "validation_accuracy": stages["train"]["validation_accuracy"],
-        "kept_step": stages["train"]["kept_step"],
-    }
-    export_network(
-        folder / "network",
+    outcome = trained.hand_over(
+        config,
+        request.dataset,
+        architecture,
         plan,
-        variables,
-        architecture=architecture,
-        space=request.space,
-        task=dataset.task,
-        preprocess={"mean": dataset.mean.tolist(), "std": dataset.std.tolist()},
-        card={
-            "budget": request.budget,
-            **latency,
-            "test_accuracy": outcome["test_accuracy"],
-            "test_examples": outcome["test_examples"],
-            "validation_accuracy": outcome["validation_accuracy"],
-            "seed": config.seed,
-            "training": config.train.to_dict(),
-        },
+        request.space,
+        folder,
+        stages=stages,
+        predictor=request.latency,
+        card={"budget": request.budget},
     )
     curves, methods = _methods(folder, stages)
     times = {f"seconds.{n}": s["seconds"] - s["seconds_compile"] for n, s in stages.items()}
@@ -121,22 +75,12 @@ def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, A
         history=metrics.read(folder / "train" / "metrics.jsonl"),
         architecture=architecture,
         space=request.space,
-        task=dataset.task,
+        task=request.dataset.task,
         budget=request.budget,
         config=flat(config.to_dict()),
         figures=config.report.plots,
     )
     return outcome | methods
-
-
-def latencies(request: Request, plan: Plan) -> dict[str, float]:
-    """Milliseconds of one example, predicted and measured; nothing where no budget bounds them."""
-    if request.latency is None:
-        return {}
-    return {
-        "latency_ms_predicted": float(predict(request.latency, [plan])[0]),
-        "latency_ms_measured": measure_network(plan),
-    }
 
 
 def _found(folder: Path) -> tuple[dict[str, Any], int]:

@@ -10,9 +10,14 @@ from nasgen.types import Architecture, Budget, Costs, Task
 CARD_KEYS = {
     "budget",
     "data",
+    "hours",
+    "latency_device",
     "latency_ms_measured",
+    "latency_ms_measured_32",
     "latency_ms_predicted",
     "limits",
+    "no_onnx",
+    "origin",
     "seed",
     "test_accuracy",
     "test_examples",
@@ -35,6 +40,7 @@ COSTS = {
     "macs": "MACs (multiply-adds, one image)",
     "activation_memory": "Activation memory (bytes, one image)",
 }
+_ORIGIN = "Designed and trained by nasgen."
 _LIMITS = (
     "It knows only the classes it was trained on, and gives one of them for any image.",
     "Accuracy was measured on images drawn as the training images were; other cameras, other crops "
@@ -54,9 +60,11 @@ def model_card(
     """The card's text. What `card` may hold, all optional:
 
     budget: a `Budget`. test_accuracy, validation_accuracy: fractions. test_examples: their number,
-    for the 95 % interval. latency_ms_predicted, latency_ms_measured: of one image. seed. data:
-    where the images come from. training: settings by name. limits: sentences, beside those that
-    every card has. Raises ValueError for any other key.
+    for the 95 % interval. latency_ms_predicted, latency_ms_measured: of one image, and
+    latency_ms_measured_32: of 32 at once, on latency_device. hours: of wall time, by what took
+    them. seed. data: where the images come from. origin: whose network it is, where nasgen only
+    trained it. training: settings by name. limits: sentences, beside those that every card has.
+    no_onnx: why there is no model.onnx. Raises ValueError for any other key.
     """
     unknown = sorted(set(card) - CARD_KEYS)
     if unknown:
@@ -71,11 +79,12 @@ def model_card(
         ("Test accuracy", accuracy(card.get("test_accuracy"), card.get("test_examples"))),
         ("Validation accuracy", accuracy(card.get("validation_accuracy"))),
         ("Seed", card.get("seed")),
+        ("Wall time", _hours(card.get("hours") or {})),
     ]
     training = card.get("training") or {}
     parts = [
         f"# A network for {plain(task.name)}",
-        "Designed and trained by nasgen. It runs without nasgen: see below.",
+        f"{card.get('origin', _ORIGIN)} It runs without nasgen: see below.",
         table(("", ""), [(name, plain(value)) for name, value in facts if value is not None]),
         "## Budget and costs",
         budget_table(card.get("budget") or Budget(), costs, card),
@@ -86,7 +95,7 @@ def model_card(
         training and "## Training",
         training and table(("", ""), [(plain(k), plain(v)) for k, v in training.items()]),
         "## How to run it",
-        _run(task),
+        _run(task, card.get("no_onnx")),
         "## Limits",
         "\n".join(f"- {limit}" for limit in (*_LIMITS, *card.get("limits", ()))),
     ]
@@ -95,6 +104,7 @@ def model_card(
 
 _FILES = (
     ("model.py", "the network as source, with a command line"),
+    ("predict.py", "classes and probabilities of pictures and arrays, likeliest first"),
     ("weights.safetensors", "its weights; each array is named by its place in the network"),
     (
         "model.stablehlo",
@@ -108,19 +118,38 @@ _FILES = (
     ),
     (
         "preprocess.json",
-        "how raw images are standardised; `model.py` and StableHLO do it themselves",
+        "what pictures and raw images become before they enter; `predict.py` does as it says, "
+        "`model.py`, StableHLO and ONNX standardise raw images themselves",
     ),
     ("architecture.json", "the architecture; nasgen reads it back"),
 )
 
 
-def _run(task: Task) -> str:
+_ONNX = "the same as an ONNX graph (opset 18), `images` float32 to `logits`, any batch size"
+
+
+def _hours(hours: Mapping[str, float]) -> str | None:
+    parts = [f"{plain(name)} {number(value)} h" for name, value in hours.items()]
+    return ", ".join([*parts, f"in all {number(sum(hours.values()))} h"]) if parts else None
+
+
+def _run(task: Task, no_onnx: str | None) -> str:
     height, width, channels = task.input_shape
-    files = table(("File", "What it is"), [(f"`{name}`", text) for name, text in _FILES])
-    return f"""`model.py` needs `jax` and `flax`, nothing else. Images are raw, as they were before
-training: an array `[number, {height}, {width}, {channels}]`.
+    onnx = (
+        _ONNX
+        if not no_onnx
+        else (
+            f"{_ONNX}; not written with the rest: {plain(no_onnx)}. "
+            "`nasgen.export.add_onnx(FOLDER)` adds it"
+        )
+    )
+    rows = [*_FILES[:-2], ("model.onnx", onnx), *_FILES[-2:]]
+    files = table(("File", "What it is"), [(f"`{name}`", text) for name, text in rows])
+    return f"""`model.py` needs `jax` and `flax`, nothing else; pictures also need `pillow`. Raw
+images are as they were before training: an array `[number, {height}, {width}, {channels}]`.
 
 ```
+python predict.py photo.png images.npy
 python model.py images.npy
 ```
 
@@ -182,23 +211,31 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, right: int | 
 
 
 def budget_table(budget: Budget, costs: Costs, results: Mapping[str, Any]) -> str:
-    """What was asked and what the network takes; latency where `results` have it predicted."""
+    """What was asked and what the network takes; latency where `results` have it."""
     rows = []
     for field, title in COSTS.items():
         asked, used = getattr(budget, field), getattr(costs, field)
         share = "" if asked is None else f"{100 * used / asked:.0f} %"
         rows.append((title, "no limit" if asked is None else number(asked), number(used), share))
-    if results.get("latency_ms_predicted") is not None:
-        rows.append(_latency_row(budget.latency_ms, results))
+    rows += _latency_rows(budget.latency_ms, results)
     return table(("Cost", "Asked: at most", "Used", "Of the budget"), rows, right=1)
 
 
-def _latency_row(asked: float | None, results: Mapping[str, Any]) -> tuple[str, ...]:
-    predicted, measured = (results.get(f"latency_ms_{n}") for n in ("predicted", "measured"))
-    used = f"{predicted:.3g} predicted" + ("" if measured is None else f", {measured:.3g} measured")
-    share = "" if asked is None else f"{100 * predicted / asked:.0f} %"
-    limit = "no limit" if asked is None else f"{asked:g}"
-    return ("Latency (ms, one image, on the device of the run)", limit, used, share)
+def _latency_rows(asked: float | None, results: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    device, rows = plain(results.get("latency_device", "the device of the run")), []
+    for number_of, end in (("one image", ""), ("32 images at once", "_32")):
+        known = {n: results.get(f"latency_ms_{n}{end}") for n in ("predicted", "measured")}
+        used = ", ".join(f"{ms:.3g} {n}" for n, ms in known.items() if ms is not None)
+        bound = None if end else asked
+        share = (
+            ""
+            if None in (bound, known["predicted"])
+            else f"{100 * known['predicted'] / bound:.0f} %"
+        )
+        limit = "no limit" if bound is None else f"{bound:g}"
+        if used:
+            rows.append((f"Latency (ms, {number_of}, on {device})", limit, used, share))
+    return rows
 
 
 def stages_table(architecture: Architecture, space: Space) -> str:

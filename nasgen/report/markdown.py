@@ -3,7 +3,7 @@
 What it reads of the flat results, all optional:
 
     test_accuracy, test_examples, validation_accuracy, kept_step, seed, fitness, command
-    latency_ms_predicted, latency_ms_measured
+    latency_ms_predicted, latency_ms_measured, latency_ms_measured_32, latency_device
     method.NAME.MEASURE       of `ours`, `random`, `evolution`: see `MEASURES`
     seconds.STAGE             running, in the order of the keys
     compile_seconds.STAGE     compiling, not part of the above
@@ -258,8 +258,9 @@ def _use(folder: Path, network: str) -> str:
     files = ", ".join(f"[{name}]({network}/{name})" for name in names)
     return (
         f"The network stands in [{network}]({network}) and needs `jax` and `flax`, not nasgen. "
-        f"Raw images in a .npy file, `[number, height, width, channels]`, get their classes by\n\n"
-        f"```\npython {network}/model.py images.npy\n```\n\nFiles: {files}."
+        "Pictures, and raw images in .npy files (`[number, height, width, channels]`), get their "
+        f"classes by\n\n```\npython {network}/predict.py photo.png images.npy\n```\n\n"
+        f"Files: {files}."
     )
 
 

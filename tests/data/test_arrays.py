@@ -106,3 +106,18 @@ def test_no_file(tmp_path):
         np.save(file, X)
     with pytest.raises(ValueError, match="of plain arrays"):
         load("npz", path=single)
+
+
+@pytest.mark.parametrize(
+    ("convert", "white"),
+    [
+        (lambda x: (255 * x).astype(np.uint8), 255.0),
+        (lambda x: x, 1.0),
+        (lambda x: 2 * x - 1, None),  # centred already: no picture has such values
+        (lambda x: 16 * x, None),  # nothing says what white is
+        (lambda x: x[..., :2], None),  # no picture has two channels
+    ],
+)
+def test_white_of_pictures_is_told_by_the_values(convert, white):
+    x = np.random.default_rng(0).random((30, 4, 4, 3)).astype(np.float32)
+    assert from_arrays(convert(x), np.arange(30) % 3).white == white

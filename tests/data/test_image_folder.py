@@ -22,6 +22,7 @@ def test_every_digit_comes_back_once_with_its_class(tmp_path):
     data, again, other = (load("own", path=tmp_path / "figures", seed=s) for s in (0, 0, 1))
     assert data.task[:3] == ("figures", (8, 8, 1), 4)
     assert data.task.class_names == ("0", "1", "2", "3") and data.notes == ()
+    assert data.white == 255
     files = sorted((tmp_path / "figures").rglob("[!.]*.png"))
     class_of = {np.asarray(Image.open(f)).tobytes(): int(f.parent.name) for f in files}
     assert len(class_of) == 40

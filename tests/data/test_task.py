@@ -21,6 +21,7 @@ def test_digits(seed):
     assert abs(data.train.x.mean()) < 1e-5 and abs(data.train.x.std() - 1) < 1e-5
     raw = data.test.x * data.std + data.mean
     assert np.allclose(raw, raw.round(), atol=1e-4) and raw.max() <= 16.001
+    assert data.white == 16
 
 
 def test_digits_split_follows_the_seed():

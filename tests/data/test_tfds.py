@@ -168,6 +168,7 @@ def test_mixed_sizes_are_resized_with_a_word(tmp_path, stand_in):
     data = load("tfds", dataset="tiny", path=tmp_path)
     assert data.task.input_shape == (8, 8, 1) and "1 of 60 images, of 2 sizes" in data.notes[0]
     assert load("tfds", dataset="tiny", path=tmp_path, size=6).task.input_shape == (6, 6, 1)
+    assert data.white == 255
 
 
 def test_what_is_not_there_comes_with_the_command_that_prepares_it(tmp_path):

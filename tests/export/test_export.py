@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -14,36 +13,22 @@ import pytest
 from safetensors.numpy import load_file
 
 from nasgen import export
-from nasgen.networks.network import Network, init_network
-from nasgen.networks.plan import Plan
+from nasgen.export import stablehlo
+from nasgen.networks.network import init_network
 from nasgen.networks.plans.open import make_plan
 from nasgen.spaces import graphs, macro
 from nasgen.spaces.formats import architecture_from_json
 from nasgen.spaces.open import OPS, SPACE
-from nasgen.types import Architecture, Budget, Cell, MacroArchitecture, Op, Stage, Task
-
-TASK = Task("tiny", (6, 7, 2), 3)
-MEAN, STD = [4.0, 8.1], [3.0, 5.3]
-
-
-def _op(kind: str, kernel: int) -> int:
-    return OPS.index(Op(kind, kernel))
-
-
-# All nine kinds: with the raw input of a cell that changes (stride 2, other width) as only parent,
-# with several parents, and with a projection that nobody reads (the last stage).
-WIDE = Cell(
-    (_op("mbconv_2", 3), _op("avg_pool", 3), _op("dil_conv", 3), _op("bconv_05", 1)),
-    ((0, 1), (0, 2), (0, 3), (0, 4), (1, 4), (1, 5), (2, 5), (3, 5), (4, 5)),
-)
-DEEP = Cell(
-    (_op("conv", 3), _op("sep_conv", 5), _op("mbconv_3", 1), _op("bconv_025", 3)),
-    ((0, 1), (0, 2), (0, 4), (1, 2), (2, 3), (3, 4), (4, 5)),
-)
-CHAIN = Cell((_op("mbconv_6", 1), _op("avg_pool", 1)), ((0, 1), (1, 2), (2, 3)))
-ARCHITECTURE = Architecture(
-    MacroArchitecture((Stage(0, 8, 1, 1), Stage(1, 16, 2, 2), Stage(2, 24, 2, 1)), 16),
-    (DEEP, WIDE, CHAIN),
+from nasgen.types import Architecture, Task
+from tests.export.small import (
+    ARCHITECTURE,
+    CHAIN,
+    MEAN,
+    STD,
+    TASK,
+    Exported,
+    export_small,
+    make_exported,
 )
 
 
@@ -54,56 +39,9 @@ def _lenient_ranks():
         yield
 
 
-class Exported(NamedTuple):
-    folder: Path
-    plan: Plan
-    variables: dict
-    images: np.ndarray
-    logits: np.ndarray
-
-
-def _variables(plan: Plan) -> dict:
-    """Weights as after training: no norm is the identity, logits are of the order of one."""
-    variables = jax.tree.map(np.asarray, init_network(jax.random.key(0), plan))
-    rng = np.random.default_rng(0)
-    for name, weights in variables["params"].items():
-        for part in sorted({"scale", "shift", "bias"} & weights.keys()):
-            shape = weights[part].shape
-            weights[part] = rng.normal(part == "scale", 0.3, shape).astype(np.float32)
-        if name in variables["batch_stats"]:
-            shape = variables["batch_stats"][name]["mean"].shape
-            variables["batch_stats"][name] = {
-                "mean": rng.normal(0, 0.2, shape).astype(np.float32),
-                "variance": rng.uniform(0.05, 0.5, shape).astype(np.float32),
-            }
-    return variables
-
-
-def _export(folder: Path, plan: Plan, variables: dict, **changes) -> list[Path]:
-    options = {
-        "architecture": ARCHITECTURE,
-        "space": SPACE,
-        "task": TASK,
-        "preprocess": {"mean": MEAN, "std": STD},
-        "card": {"budget": Budget(params=50_000), "seed": 0},
-    }
-    return export.export_network(folder, plan, variables, **{**options, **changes})
-
-
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory) -> Exported:
-    folder = tmp_path_factory.mktemp("export") / "network"
-    plan = make_plan(ARCHITECTURE, OPS, TASK)
-    variables = _variables(plan)
-    paths = _export(folder, plan, variables)
-    assert sorted(paths) == sorted(folder.iterdir())
-    rng = np.random.default_rng(1)
-    images = rng.uniform(0, 16, (7, *TASK.input_shape)) * rng.uniform(0, 2, (7, 1, 1, 2))
-    images = images.astype(np.float32)
-    x = (images - np.float32(MEAN)) / np.float32(STD)
-    logits = np.asarray(jax.jit(Network(plan).apply)(variables, x))
-    assert 0.1 < logits.std() < 100 and len(set(logits.argmax(-1))) > 1  # not a test of zeros
-    return Exported(folder, plan, variables, images, logits)
+    return make_exported(tmp_path_factory.mktemp("export") / "network")
 
 
 def _run(folder: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
@@ -202,7 +140,9 @@ def test_jax_reads_its_own_export(exported):
     program = jax.export.deserialize((exported.folder / "model.jax_export").read_bytes())
     logits = program.call(exported.images[:3])
     np.testing.assert_allclose(logits, exported.logits[:3], rtol=1e-5, atol=1e-5)
-    assert set(program.platforms) == {"cpu", "cuda", "tpu"}
+    assert program.platforms == stablehlo.PLATFORMS
+    text = program.mlir_module()  # any batch; the platform's number picks one of two lowerings
+    assert "tensor<i32>" in text and "tensor<?x6x7x2xf32>" in text and "stablehlo.case" in text
 
 
 def test_stablehlo_holds_the_weights_once(exported):
@@ -333,7 +273,10 @@ def test_task_names_cannot_leave_the_docstring():
 def test_json_files(exported):
     data = json.loads((exported.folder / "architecture.json").read_text())
     assert architecture_from_json(data, SPACE) == ARCHITECTURE
+    assert Task(**{**data["task"], "input_shape": TASK.input_shape, "class_names": ()}) == TASK
     preprocess = json.loads((exported.folder / "preprocess.json").read_text())
+    assert preprocess["input_shape"] == [6, 7, 2] and preprocess["scale"] is None
+    assert preprocess["num_classes"] == 3 and preprocess["class_names"] is None
     assert np.float32(preprocess["mean"]).tolist() == np.float32(MEAN).tolist()
     assert np.float32(preprocess["std"]).tolist() == np.float32(STD).tolist()
 
@@ -342,12 +285,12 @@ def test_export_is_replaced_but_nothing_else_is(exported, tmp_path):
     folder = tmp_path / "network"
     folder.mkdir()
     (folder / "model.py").write_text("old")
-    _export(folder, exported.plan, exported.variables)
+    export_small(folder, exported.plan, exported.variables)
     assert (folder / "model.py").read_text() == (exported.folder / "model.py").read_text()
     assert [p.name for p in tmp_path.iterdir()] == ["network"]
     (folder / "thesis.txt").write_text("mine")
     with pytest.raises(ValueError, match="thesis.txt"):
-        _export(folder, exported.plan, exported.variables)
+        export_small(folder, exported.plan, exported.variables)
     assert (folder / "thesis.txt").read_text() == "mine"
 
 
@@ -362,7 +305,7 @@ def test_export_is_replaced_but_nothing_else_is(exported, tmp_path):
 )
 def test_bad_arguments_leave_no_folder(exported, tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
-        _export(tmp_path / "network", exported.plan, exported.variables, **changes)
+        export_small(tmp_path / "network", exported.plan, exported.variables, **changes)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -370,4 +313,4 @@ def test_variables_of_another_plan_are_refused(exported, tmp_path):
     variables = jax.tree.map(np.array, exported.variables)
     del variables["params"]["stem"]["scale"]
     with pytest.raises(ValueError, match="params/stem/scale must be .*; got nothing"):
-        _export(tmp_path / "network", exported.plan, variables)
+        export_small(tmp_path / "network", exported.plan, variables)

@@ -60,7 +60,29 @@ def test_card_tells_what_is_known():
 
 def test_card_is_silent_about_what_is_not_known():
     text = _card()
-    assert not re.search(r"Test acc|Validation acc|Seed|## Training|None|nan", text)
+    unknown = r"Test acc|Validation acc|Seed|## Training|None|nan|Latency|Wall time|not written"
+    assert not re.search(unknown, text)
+    assert "Designed and trained by nasgen." in text
+
+
+def test_card_tells_times_and_where_they_hold():
+    """Measured ones stand beside the prediction, whose bound they were asked to keep."""
+    times = {"latency_ms_measured": 1.2345, "latency_ms_measured_32": 30.06}
+    text = _card(**times, latency_device="a chip x 2", hours={"search": 0.25, "train": 1.5})
+    assert "| Latency (ms, one image, on a chip x 2) | no limit | 1.23 measured |  |" in text
+    assert (
+        "| Latency (ms, 32 images at once, on a chip x 2) | no limit | 30.1 measured |  |" in text
+    )
+    assert "| Wall time | search 0.25 h, train 1.5 h, in all 1.75 h |" in text
+    text = _card(**times, latency_ms_predicted=1.0, budget=Budget(latency_ms=2.0))
+    row = "| Latency (ms, one image, on the device of the run) | 2 |"
+    assert f"{row} 1 predicted, 1.23 measured | 50 % |" in text
+
+
+def test_card_says_whose_network_it_is_and_why_a_file_is_absent():
+    text = _card(origin="Found by others.", no_onnx="jax2onnx is not installed")
+    assert "Found by others. It runs without nasgen" in text and "Designed" not in text
+    assert "not written with the rest: jax2onnx is not installed." in text
 
 
 def test_cell_text_cannot_break_a_table():

@@ -93,7 +93,7 @@ def test_report_links_the_exported_files(tmp_path):
     (tmp_path / "network").mkdir()
     (tmp_path / "network" / "model.py").write_text("")
     text = _write(tmp_path, figures=False)
-    assert "python network/model.py images.npy" in text
+    assert "python network/predict.py photo.png images.npy" in text
     assert "[model.py](network/model.py)" in text
 
 
