@@ -33,7 +33,8 @@ from nasgen.report.markdown import write_report
 from nasgen.search.problem import finite
 from nasgen.spaces.formats import architecture_from_json
 from nasgen.training import metrics
-from nasgen.training.classifier import Recipe, evaluate, train_classifier
+from nasgen.training.classifier import evaluate, train_classifier
+from nasgen.training.recipe import Recipe
 from nasgen.training.sharding import default_mesh
 from nasgen.types import Architecture
 
@@ -53,12 +54,15 @@ def train(
     """Trains the winner; validation picks the weights."""
     _, plan = winner(request, folder)
     keys = children(key, "init", "steps")
+    settings = config.train.to_dict()
+    del settings["teacher"]
     trained = train_classifier(
         Network(plan),
         init_network(keys["init"], plan),
         request.dataset,
-        Recipe(**config.train.to_dict()),
+        Recipe(**settings),
         seed=int(generator(keys["steps"]).integers(2**32)),
+        teacher=request.teacher,
         workdir=folder / "train",
         mesh=default_mesh(),
         label="training the network",
@@ -103,7 +107,7 @@ def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, A
             "test_examples": outcome["test_examples"],
             "validation_accuracy": outcome["validation_accuracy"],
             "seed": config.seed,
-            "training": config.train.to_dict(),
+            "training": {k: v for k, v in config.train.items() if v is not None},
         },
     )
     curves, methods = _methods(folder, stages)

@@ -15,9 +15,11 @@ from nasgen.networks.latency_model import Predictor, predict
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import latency
 from nasgen.pipeline.config import UserError, nearest, task_options
+from nasgen.pipeline.teacher import load_teacher
 from nasgen.proxies import PROXIES
 from nasgen.spaces import SPACES, Space
 from nasgen.spaces.macro import MAX_STAGES, max_downsamples
+from nasgen.training.classifier import Teacher
 from nasgen.training.progress import announce
 from nasgen.types import (
     CHANNEL_STEP,
@@ -41,6 +43,7 @@ class Request(NamedTuple):
     bundle: "Bundle"
     space: Space
     latency: Predictor | None = None  # where the budget bounds it
+    teacher: Teacher | None = None  # where the training distils from one
 
 
 def load_request(config: ConfigDict) -> Request:
@@ -81,9 +84,11 @@ def load_request(config: ConfigDict) -> Request:
         from nasgen.pretrained.bundle import load_bundle
 
         bundle = load_bundle(config.pretrained)
+        path = config.train.teacher
+        teacher = path and load_teacher(Path(path), dataset, SPACES[space])
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from None
-    return Request(dataset, budget, bundle, SPACES[space], predictor)
+    return Request(dataset, budget, bundle, SPACES[space], predictor, teacher)
 
 
 def _predictor(config: ConfigDict, budget: Budget) -> Predictor | None:
