@@ -3,7 +3,8 @@
     python experiments/run.py --config=FILE --workdir=FOLDER [--config.KEY=VALUE ...]
 
 The same command on the same workdir resumes. Exit codes: 0 done, 2 the input cannot be used (one
-line on stderr says why; no workdir is left behind), 130 interrupted, anything else is a defect.
+line on stderr says why; no workdir is left behind) or training by it diverged (the line says in
+which step; what was done before stays), 130 interrupted, anything else is a defect.
 """
 
 import re

@@ -1,8 +1,10 @@
 """A plan as a network: pure functions for its weights and layers, and a Linen module around them.
 
-Batch norm uses batch statistics in training and running ones (momentum 0.9) otherwise. Weights are
-drawn as PyTorch draws them by default, uniform within `1 / sqrt(fan_in)`, which is the
-initialisation that published zero-cost scores hold for.
+Batch norm uses batch statistics in training and running ones (momentum 0.9) otherwise. A network
+computes in the type of its images; given bfloat16 ones, its weights, its batch norms with their
+statistics and its logits are float32 still. Weights are drawn as PyTorch draws them by default,
+uniform within `1 / sqrt(fan_in)`, which is the initialisation that published zero-cost scores hold
+for.
 """
 
 import math
@@ -87,19 +89,26 @@ class _LayerModule(nn.Module):
         names = weight_shapes(layer)
         weights = {n: self.param(n, lambda key, n=n: init_weights(key, layer)[n]) for n in names}
         x = nn.relu(x) if layer.relu else x
-        x = linear_part(layer, weights, x, lowering=self.lowering)
+        linear = {n: weights[n].astype(x.dtype) for n in names if n in ("kernel", "bias")}
+        x, dtype = linear_part(layer, linear, x, lowering=self.lowering), x.dtype
         if layer.norm == "none":
             return x
+        x = _exact(x)
         shape = (layer.out_channels,)
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         variance = self.variable("batch_stats", "variance", jnp.ones, shape)
         if not train:
-            return norm_part(layer, weights, x, mean.value, variance.value)
+            return norm_part(layer, weights, x, mean.value, variance.value).astype(dtype)
         batch_mean, batch_variance = ops.moments(x)
         if not self.is_initializing():
             mean.value = MOMENTUM * mean.value + (1 - MOMENTUM) * batch_mean
             variance.value = MOMENTUM * variance.value + (1 - MOMENTUM) * batch_variance
-        return norm_part(layer, weights, x, batch_mean, batch_variance)
+        return norm_part(layer, weights, x, batch_mean, batch_variance).astype(dtype)
+
+
+def _exact(x: Array) -> Array:
+    """In float32 at least."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 class Network(nn.Module):
@@ -118,7 +127,7 @@ class Network(nn.Module):
             total = sum(others, first)
             module = _LayerModule(step.layer, self.lowering, name=step.name)
             values.append(module(total, train=train))
-        return values[-1]
+        return _exact(values[-1])
 
 
 def draw_weights(rng: np.random.Generator, layer: Layer) -> dict[str, np.ndarray]:

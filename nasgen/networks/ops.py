@@ -80,7 +80,10 @@ def depthwise(
 ) -> Float[Array, "batch height2 width2 channels"]:
     """Depthwise convolution, one filter a channel."""
     if uses_shifts(lowering):
-        return _shifted_depthwise(stride, dilation, x, kernel)
+        # Sums of bfloat16 are float32, as they are in native convolutions.
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        y = _shifted_depthwise(stride, dilation, x.astype(wide), kernel.astype(wide))
+        return y.astype(x.dtype)
     return _native(x, kernel[:, :, None, :], stride, dilation, groups=x.shape[-1])
 
 

@@ -23,7 +23,8 @@ from nasgen.types import KINDS
 class UserError(ValueError):
     """The user's input cannot be used: reported as one line and exit code 2, without a traceback.
 
-    Raise it from a pipeline only before the pipeline has written anything.
+    Raise it from a pipeline only before the pipeline has written anything, or where the given
+    settings cannot lead on from what it has written, as when training diverges.
     """
 
 
@@ -57,17 +58,21 @@ def wholes(low: int, high: int) -> Rule:
     )
 
 
-def number(low: float, high: float = math.inf, *, above: bool = False) -> Rule:
-    """A finite number from `low` (with `above`: above `low`) and below `high`."""
+def number(
+    low: float, high: float = math.inf, *, above: bool = False, closed: bool = False
+) -> Rule:
+    """A finite number from `low` (with `above`: above `low`) and below `high` (with `closed`: up to
+    `high`)."""
     lower = f"above {low:g}" if above else f"of at least {low:g}"
+    upper = f" and {'at most' if closed else 'below'} {high:g}"
     return Rule(
-        f"a number {lower}" + ("" if math.isinf(high) else f" and below {high:g}"),
+        f"a number {lower}" + ("" if math.isinf(high) else upper),
         lambda value: (
             isinstance(value, int | float)
             and not isinstance(value, bool)
             and math.isfinite(value)
             and (value > low if above else value >= low)
-            and value < high
+            and (value <= high if closed else value < high)
         ),
     )
 
@@ -169,6 +174,9 @@ METHODS = {
     "methods.local_search.patience": whole(1),
 }
 
+# Policies of AutoAugment, as in `nasgen.data.auto_augment`, which needs JAX.
+POLICIES = ("cifar10", "imagenet")
+
 DESIGN = {
     **COMMON,
     **REQUEST,
@@ -188,8 +196,20 @@ DESIGN = {
     "train.weight_decay": number(0),
     "train.warmup_fraction": number(0, 1),
     "train.label_smoothing": number(0, 1),
-    "train.max_shift": whole(0, 512),
     "train.ema": number(0, 1),
+    "train.clip_norm": number(0),
+    "train.max_shift": whole(0, 512),
+    "train.flip": boolean(),
+    "train.min_crop": number(0, 1),
+    "train.auto_augment": optional(one_of(POLICIES)),
+    "train.erasing": number(0, 1, closed=True),
+    "train.mixup": number(0),
+    "train.teacher": optional(text()),
+    "train.distillation": number(0, 1, closed=True),
+    "train.temperature": number(0, above=True),
+    "train.bf16": boolean(),
+    "train.micro_batches": whole(1, 65_536),
+    "train.patience": whole(0),
     "report.plots": boolean(),
 }
 
@@ -323,8 +343,34 @@ def validate(config: ConfigDict, *, pipelines: Iterable[str]) -> None:
     rules = PIPELINE_RULES.get(config.pipeline)
     check(config, rules or REQUEST, strict=rules is not None)
     values = flat(config)
+    if rules is DESIGN:
+        check_training(config.train)
     if "task.name" in values:
         _check_task(config)
+
+
+def check_training(train: ConfigDict) -> None:
+    """Rules that bind several keys."""
+    if train.batch_size % train.micro_batches:
+        raise UserError(
+            f"`config.train.micro_batches` must divide `train.batch_size`, {train.batch_size}; "
+            f"got {train.micro_batches}."
+        )
+    if train.distillation and train.teacher is None:
+        raise UserError(
+            f"`config.train.teacher` must name a network's folder where `train.distillation` is "
+            f"{train.distillation:g}; got none."
+        )
+    if train.teacher is None:
+        return
+    if not train.distillation:
+        raise UserError(
+            f"`config.train.distillation` must be above 0 for the teacher {train.teacher!r}; got 0."
+        )
+    if not Path(train.teacher).is_dir():
+        raise UserError(
+            f"`config.train.teacher` must be an existing folder; got {train.teacher!r}."
+        )
 
 
 def task_options(config: ConfigDict) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def train(
 ) -> dict[str, Any]:
     """Trains the winner; validation picks the weights."""
     _, plan = winner(request, folder)
-    return trained.train(config, request.dataset, plan, folder, key=key)
+    return trained.train(config, request.dataset, plan, folder, key=key, teacher=request.teacher)
 
 
 def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, Any]:

@@ -16,9 +16,11 @@ from nasgen.networks.latency_model import Predictor, predict
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import latency
 from nasgen.pipeline.config import UserError, nearest, task_options
+from nasgen.pipeline.teacher import load_teacher
 from nasgen.proxies import PROXIES
 from nasgen.spaces import SPACES, Space
 from nasgen.spaces.macro import MAX_STAGES, max_downsamples
+from nasgen.training.classifier import Teacher
 from nasgen.training.progress import announce
 from nasgen.types import (
     CHANNEL_STEP,
@@ -42,6 +44,7 @@ class Request(NamedTuple):
     bundle: "Bundle"
     space: Space
     latency: Predictor | None = None  # where the budget bounds it
+    teacher: Teacher | None = None  # where the training distils from one
 
 
 def load_request(config: ConfigDict) -> Request:
@@ -88,9 +91,11 @@ def load_request(config: ConfigDict) -> Request:
                 f"`config.design.fitness` {PREDICTED_ACCURACY!r} needs predictors, which "
                 "pretrain_accuracy.py fits."
             )
+        path = config.train.teacher
+        teacher = path and load_teacher(Path(path), dataset, SPACES[space])
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from None
-    return Request(dataset, budget, bundle, SPACES[space], predictor)
+    return Request(dataset, budget, bundle, SPACES[space], predictor, teacher)
 
 
 def _predictor(config: ConfigDict, budget: Budget) -> Predictor | None:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nasgen.compile_clock import CLOCK
+from nasgen.pipeline.config import UserError
 from nasgen.pipeline.workdir import Workdir, finish_stage, stage_done, write_json
+from nasgen.training.fit import Diverged
 from nasgen.training.progress import announce, duration
 
 
@@ -21,7 +23,9 @@ class Stage(NamedTuple):
 
 
 def run_stages(workdir: Workdir, stages: Sequence[Stage]) -> None:
-    """Runs the stages in order. When one has to run, so have all that come after it."""
+    """Runs the stages in order. When one has to run, so have all that come after it.
+
+    Raises UserError where training diverges; what was written before stays."""
     fresh = False
     for stage in stages:
         if not fresh and stage_done(workdir, stage.name):
@@ -29,7 +33,10 @@ def run_stages(workdir: Workdir, stages: Sequence[Stage]) -> None:
             continue
         fresh = True
         started, compiled = time.perf_counter(), CLOCK.seconds
-        figures = stage.run() or {}
+        try:
+            figures = stage.run() or {}
+        except Diverged as error:
+            raise UserError(f"stage {stage.name} cannot go on. {error}") from error
         seconds = time.perf_counter() - started
         times = {"seconds": seconds, "seconds_compile": CLOCK.seconds - compiled}
         report = _report(stage.name)

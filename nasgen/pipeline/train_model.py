@@ -23,22 +23,23 @@ from nasgen.pipeline.config import (
     COMMON,
     DESIGN,
     UserError,
-    boolean,
     check,
+    check_training,
     task_options,
     text,
 )
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
+from nasgen.pipeline.teacher import load_teacher
 from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.spaces.formats import architecture_from_json
 from nasgen.spaces.open import SPACE
+from nasgen.training.classifier import Teacher
 from nasgen.training.progress import announce
 from nasgen.types import Architecture
 
 RULES = {
     **COMMON,
     **{name: rule for name, rule in DESIGN.items() if name.startswith(("task.", "train."))},
-    "train.flip": boolean(),
     "model": text(),
 }
 _THEIRS = "An architecture found by Xiang et al. (ICML 2024), trained by nasgen."
@@ -52,11 +53,13 @@ class Chosen(NamedTuple):
     architecture: Architecture
     plan: Plan
     origin: str
+    teacher: Teacher | None
 
 
 def run(config: ConfigDict, workdir: Workdir) -> None:
     """Both stages, then results.json. Raises UserError for a config that is off."""
     check(config, RULES)
+    check_training(config.train)
     try:
         chosen = choose(config)
     except (ValueError, OSError) as error:
@@ -104,7 +107,9 @@ def choose(config: ConfigDict) -> Chosen:
         shape, classes = dataset.task.input_shape, dataset.task.num_classes
         published.create_model(config.model, num_classes=classes, input_shape=shape)
     plan = make_plan(architecture, SPACE.ops, dataset.task)
-    return Chosen(dataset, architecture, plan, _THEIRS if named else _EARLIER)
+    path = config.train.teacher
+    teacher = path and load_teacher(Path(path), dataset, SPACE)
+    return Chosen(dataset, architecture, plan, _THEIRS if named else _EARLIER, teacher)
 
 
 def _published(name: str) -> tuple[Architecture, int]:
@@ -123,7 +128,8 @@ def _exported(path: str) -> tuple[Architecture, int]:
 
 def _train(config: ConfigDict, chosen: Chosen, folder: Path):
     key = children(jax.random.key(config.seed), "training")["training"]
-    return trained.train(config, chosen.dataset, chosen.plan, folder, key=key)
+    options = dict(key=key, teacher=chosen.teacher)
+    return trained.train(config, chosen.dataset, chosen.plan, folder, **options)
 
 
 def _hand_over(config: ConfigDict, chosen: Chosen, folder: Path):

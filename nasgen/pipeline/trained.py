@@ -23,23 +23,32 @@ from nasgen.networks.latency_model import Predictor, predict
 from nasgen.networks.network import Network, init_network
 from nasgen.networks.plan import Plan
 from nasgen.spaces.space import Space
-from nasgen.training.classifier import Recipe, evaluate, train_classifier
+from nasgen.training.classifier import Teacher, evaluate, train_classifier
 from nasgen.training.progress import announce
+from nasgen.training.recipe import Recipe
 from nasgen.training.sharding import default_mesh
 from nasgen.types import Architecture
 
 
 def train(
-    config: ConfigDict, dataset: Dataset, plan: Plan, folder: Path, *, key: Key[Array, ""]
+    config: ConfigDict,
+    dataset: Dataset,
+    plan: Plan,
+    folder: Path,
+    *,
+    key: Key[Array, ""],
+    teacher: Teacher | None = None,
 ) -> dict[str, Any]:
-    """Trains the network of a plan; validation picks the weights."""
-    keys = children(key, "init", "steps")
+    """Trains the network of a plan; validation picks the weights. teacher: to distil from."""
+    keys, settings = children(key, "init", "steps"), config.train.to_dict()
+    del settings["teacher"]
     found = train_classifier(
         Network(plan),
         init_network(keys["init"], plan),
         dataset,
-        Recipe(**config.train.to_dict()),
+        Recipe(**settings),
         seed=int(generator(keys["steps"]).integers(2**32)),
+        teacher=teacher,
         workdir=folder / "train",
         mesh=default_mesh(),
         label="training the network",
@@ -87,7 +96,7 @@ def hand_over(
             "data": about(dataset),
             "hours": {name: stage["seconds"] / 3600 for name, stage in stages.items()},
             "seed": config.seed,
-            "training": config.train.to_dict(),
+            "training": {k: v for k, v in config.train.items() if v is not None},
             **outcome,
             **card,
         },

@@ -17,13 +17,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from nasgen.data.augment import random_flip, random_shift
+from nasgen.data.batches import epoch_batches
 from nasgen.data.task import Split
 from nasgen.networks import affine, padding, walks
 from nasgen.networks.network import draw_weights
 from nasgen.networks.padding import Weights, padded_layer
 from nasgen.networks.plan import Plan, weight_shapes
 from nasgen.networks.programs import PROGRAMS, Signature
-from nasgen.training.classifier import epoch_batches
 
 _ALIGN = 16  # numbers: arrays in the vector begin where a processor likes to read
 
@@ -34,7 +34,7 @@ class BriefRecipe(NamedTuple):
     steps: when it is evaluated, ascending; the last ends the run. warmup: steps, linear.
     decays: a cosine to zero at the last step instead of a constant learning rate. average: power of
     the averaging (a weight's part grows like step ^ average); 0 evaluates the last weights.
-    statistics: batches that batch statistics are gathered on. Others as in `classifier.Recipe`.
+    statistics: batches that batch statistics are gathered on. Others as in `recipe.Recipe`.
     """
 
     steps: tuple[int, ...] = (50, 100, 200, 400)
@@ -192,7 +192,7 @@ def train_briefly(
 
 
 def learning_rate(recipe: BriefRecipe, step: int) -> float:
-    """Of a step, counted from 0: as `classifier.optimizer` has it, but constant after the warm-up
+    """Of a step, counted from 0: as `recipe.optimizer` has it, but constant after the warm-up
     where the recipe does not decay."""
     peak, warmup = recipe.learning_rate, max(recipe.warmup, 1)
     if step < warmup:

@@ -1,4 +1,4 @@
-"""Training of one image classifier: SGD with Nesterov momentum, warm-up and cosine decay.
+"""Training of one image classifier by a recipe, with a teacher or without.
 
 The network is a Linen module `module.apply({"params", "batch_stats"}, x, train=...) -> logits`
 with `x: [batch, height, width, channels]` and `logits: [batch, classes]`. The weights with the
@@ -18,40 +18,17 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PyTree
 
-from nasgen.data.augment import random_flip, random_shift
 from nasgen.data.batches import epoch_batches
 from nasgen.data.task import Dataset, check_images
 from nasgen.training import sharding
 from nasgen.training.fit import Row, fit
+from nasgen.training.recipe import Recipe, check_recipe, optimizer, preparation
 from nasgen.training.state import LossFn, averaged, init_state
 
 # apply_fn(variables, x) -> logits, in evaluation mode
 ApplyFn = Callable[[PyTree, Array], Array]
-
-
-class Recipe(NamedTuple):
-    """How a classifier is trained.
-
-    steps: optimizer steps. learning_rate: the peak. weight_decay: L2, on kernels only (not on
-    norms and biases). warmup_fraction: of the steps, linear. max_shift: pixels of random
-    shift. flip: mirror images at random. ema: decay of a moving average of the weights to evaluate
-    and deliver; 0 keeps none. clip_norm: of the gradient; 0 does not clip. eval_every and
-    checkpoint_every: steps; 0 means once an epoch, and a tenth of the run.
-    """
-
-    steps: int = 1500
-    batch_size: int = 64
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    warmup_fraction: float = 0.05
-    label_smoothing: float = 0.1
-    max_shift: int = 1
-    flip: bool = False
-    ema: float = 0.0
-    clip_norm: float = 0.0
-    eval_every: int = 0
-    checkpoint_every: int = 0
+# teacher(x) -> logits of the augmented, standardised images; JAX must be able to trace it.
+Teacher = Callable[[Array], Array]
 
 
 class Trained(NamedTuple):
@@ -75,6 +52,7 @@ def train_classifier(
     recipe: Recipe = Recipe(),  # noqa: B008 (immutable)
     *,
     seed: int,
+    teacher: Teacher | None = None,
     workdir: Path | str | None = None,
     mesh: Mesh | None = None,
     on_metrics: Callable[[Row], None] | None = None,
@@ -82,10 +60,13 @@ def train_classifier(
 ) -> Trained:
     """Trains `variables` on `data.train`, choosing among its epochs by `data.validation`.
 
-    Resumes from `workdir`. Raises `fit.Diverged` where the loss stops being finite, ValueError for
-    a task that is not of images and classes and for a batch larger than the training split.
+    teacher: what `recipe.distillation` of the loss is learned from. Resumes from `workdir`, where
+    the states of the best and of the last steps stay. Raises `fit.Diverged` where the loss stops
+    being finite, ValueError for a task that is not of images and classes, for a batch larger than
+    the training split and for what `check_recipe` refuses.
     """
     check_images(data.task)
+    check_recipe(recipe, teacher=teacher is not None)
     batch_fn = epoch_batches(data.train.x, data.train.y, recipe.batch_size, seed=seed)
     epoch = len(data.train.y) // recipe.batch_size
     tx = optimizer(recipe)
@@ -105,7 +86,7 @@ def train_classifier(
         return evaluate(apply_fn, weights, x, y, batch_size=recipe.batch_size, mesh=mesh)
 
     fitted = fit(
-        classification_loss(module, recipe),
+        classification_loss(module, recipe, teacher),
         state,
         batch_fn,
         tx,
@@ -116,7 +97,10 @@ def train_classifier(
         eval_fn=evaluate_state,
         eval_every=recipe.eval_every or epoch,
         best_metric="accuracy",
+        patience=recipe.patience,
         average_decay=recipe.ema,
+        prepare_fn=preparation(recipe, data),
+        micro_batches=recipe.micro_batches,
         mesh=mesh,
         on_metrics=on_metrics,
         label=label,
@@ -132,41 +116,43 @@ def train_classifier(
     )
 
 
-def optimizer(recipe: Recipe) -> optax.GradientTransformation:
-    """SGD, Nesterov: linear warm-up to the learning rate, then a cosine to 0 at the last step."""
-    warmup = max(1, round(recipe.warmup_fraction * recipe.steps))
-    schedule = optax.warmup_cosine_decay_schedule(
-        recipe.learning_rate / warmup, recipe.learning_rate, warmup, max(recipe.steps, warmup + 1)
-    )
-    return optax.chain(
-        optax.clip_by_global_norm(recipe.clip_norm) if recipe.clip_norm else optax.identity(),
-        optax.add_decayed_weights(
-            recipe.weight_decay, lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params)
-        ),
-        optax.sgd(schedule, momentum=recipe.momentum, nesterov=True),
-    )
-
-
-def classification_loss(module: nn.Module, recipe: Recipe) -> LossFn:
-    """Cross-entropy with smoothed labels on augmented images, as a loss for `fit`."""
+def classification_loss(
+    module: nn.Module, recipe: Recipe, teacher: Teacher | None = None
+) -> LossFn:
+    """Cross-entropy with distributions over the classes, and with the teacher's by the recipe's
+    part, as a loss for `fit` on batches of `recipe.preparation`."""
 
     def loss_fn(params, model_state, batch, key):
-        shift_key, flip_key, dropout_key = jax.random.split(key, 3)
-        x, y = batch
-        x = random_shift(shift_key, x, max_shift=recipe.max_shift)
-        x = random_flip(flip_key, x) if recipe.flip else x
+        dropout_key = jax.random.split(key, 3)[2]  # the others are `preparation`'s
+        x, targets = batch
         logits, model_state = module.apply(
             {"params": params, **model_state},
-            x,
+            x.astype(jnp.bfloat16) if recipe.bf16 else x,
             train=True,
             mutable=list(model_state),
             rngs={"dropout": dropout_key},
         )
-        targets = optax.smooth_labels(jax.nn.one_hot(y, logits.shape[-1]), recipe.label_smoothing)
+        logits = logits.astype(targets.dtype)
         loss = optax.softmax_cross_entropy(logits, targets).mean()
-        return loss, (model_state, {"accuracy": jnp.mean(logits.argmax(-1) == y)})
+        if recipe.distillation:
+            taught = jax.lax.stop_gradient(teacher(x)).astype(targets.dtype)
+            divergence = distillation_loss(logits, taught, recipe.temperature)
+            loss = (1 - recipe.distillation) * loss + recipe.distillation * divergence
+        right = logits.argmax(-1) == targets.argmax(-1)
+        return loss, (model_state, {"accuracy": jnp.mean(right)})
 
     return loss_fn
+
+
+def distillation_loss(
+    logits: Float[Array, "batch classes"],
+    taught: Float[Array, "batch classes"],
+    temperature: float,
+) -> Float[Array, ""]:
+    """Kullback-Leibler divergence from the teacher's classes to the network's, both at the
+    temperature, times its square. Hinton et al. (2015), equation 3 and section 2."""
+    wanted, found = (jax.nn.log_softmax(one / temperature) for one in (taught, logits))
+    return temperature**2 * jnp.mean(jnp.sum(jnp.exp(wanted) * (wanted - found), -1))
 
 
 def evaluate(

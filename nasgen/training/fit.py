@@ -23,7 +23,7 @@ from jaxtyping import Array, PyTree
 
 from nasgen.training import checkpoint, metrics, sharding
 from nasgen.training.progress import announce, duration, progress
-from nasgen.training.state import LossFn, TrainState, train_step
+from nasgen.training.state import LossFn, PrepareFn, TrainState, train_step
 
 Row = dict[str, Any]
 
@@ -33,11 +33,15 @@ class Diverged(RuntimeError):
 
 
 class Best(NamedTuple):
-    """The state of the best evaluation so far; `state` is on the host, None where none was kept."""
+    """The state of the best evaluation so far; `state` is on the host, None where none was kept.
+
+    reached: the first step with this value, where `step` is the last.
+    """
 
     step: int
     value: float | None
     state: TrainState | None
+    reached: int = 0
 
 
 class Fitted(NamedTuple):
@@ -67,7 +71,10 @@ def fit(
     eval_fn: Callable[[TrainState], dict[str, Any]] | None = None,
     eval_every: int | None = None,
     best_metric: str | None = None,
+    patience: int = 0,
     average_decay: float = 0.999,
+    prepare_fn: PrepareFn | None = None,
+    micro_batches: int = 1,
     mesh: Mesh | None = None,
     on_metrics: Callable[[Row], None] | None = None,
     label: str | None = "training",
@@ -78,7 +85,9 @@ def fit(
     batch_fn: a pure function of the step (counted from 0); every batch has the same shapes.
     eval_fn: metrics of a state, called each `eval_every` steps and after the last; the state with
         the highest `best_metric` (ties: the later) is kept as `best`.
+    patience: evaluations in a row without a higher `best_metric` that end the run early; 0: none.
     average_decay: of the moving average of the weights, where `state` keeps one.
+    prepare_fn, micro_batches: as in `state.train_step`.
     mesh: data-parallel training over it; batches are then global and divide by its devices.
     on_metrics: called with every new row. label: None trains silently.
 
@@ -90,12 +99,18 @@ def fit(
     start = int(state.step)
     if start > num_steps:
         raise ValueError(f"`num_steps` must be at least {start}, already done; got {num_steps}.")
-    if start == num_steps:
+    if start == num_steps or _stale(best, start, patience, eval_every):
         return Fitted(state, best, history, seconds, 0.0)
     place = (lambda batch: batch) if mesh is None else (lambda b: sharding.shard_batch(b, mesh))
     state = jax.tree.map(jnp.copy, state)  # the step donates its state
     state = state if mesh is None else sharding.replicate(state, mesh)
-    step = train_step(loss_fn, tx, average_decay=average_decay)
+    step = train_step(
+        loss_fn,
+        tx,
+        average_decay=average_decay,
+        prepare_fn=prepare_fn,
+        micro_batches=micro_batches,
+    )
     compiled, compile_seconds = _compile(step, state, place(batch_fn(start)), mesh, label)
     began = time.perf_counter() - seconds
 
@@ -126,9 +141,15 @@ def fit(
                 elapsed = round(time.perf_counter() - began, 3)
                 record({"step": done, "kind": "eval", **scores, "seconds": elapsed})
                 best = _better(best, scores, best_metric, state, done)
-            if saves:
+            stops = evaluates and _stale(best, done, patience, eval_every)
+            if saves or (stops and folder is not None):
                 _save(folder / "checkpoints", state, best, time.perf_counter() - began)
             report(done, text)
+            if stops and not last:
+                announce(
+                    label, f"stopped at step {done}; {best_metric} is best since {best.reached}"
+                )
+                break
     return Fitted(state, best, history, time.perf_counter() - began, compile_seconds)
 
 
@@ -144,10 +165,11 @@ def _resume(
     if found is not None:
         state, seconds = found.tree, found.meta["seconds"]
         best = Best(found.meta["best_step"], found.meta["best_value"], None)
+        best = best._replace(reached=found.meta.get("best_reached", best.step))
     if best.value is not None:
         kept = checkpoint.restore(folder / "checkpoints", state, name="best")
         found_it = kept is not None and kept.step == best.step  # else a better one will come again
-        best = best._replace(state=kept.tree) if found_it else Best(0, None, None)
+        best = best._replace(state=kept.tree) if found_it else Best(0, None, None, best.reached)
     path = folder / "metrics.jsonl"
     if jax.process_index() == 0:
         return state, best, seconds, metrics.drop_after(path, int(state.step))
@@ -159,6 +181,7 @@ def _save(folder: Path, state: TrainState, best: Best, seconds: float) -> None:
     if best.state is not None and best.step not in checkpoint.steps(folder, name="best"):
         checkpoint.save(folder, best.state, step=best.step, name="best", keep=1)
     meta = {"seconds": seconds, "best_step": best.step, "best_value": best.value}
+    meta["best_reached"] = best.reached
     checkpoint.save(folder, state, step=int(state.step), meta=meta)
 
 
@@ -209,7 +232,13 @@ def _better(
     value = scores[name]
     if math.isnan(value) or (best.value is not None and value < best.value):
         return best
-    return Best(done, value, jax.tree.map(_to_host, state))
+    reached = best.reached if value == best.value else done
+    return Best(done, value, jax.tree.map(_to_host, state), reached)
+
+
+def _stale(best: Best, done: int, patience: int, every: int | None) -> bool:
+    """Whether the last `patience` evaluations, of which `done` is the newest, were no better."""
+    return bool(patience and every) and done // every - best.reached // every >= patience
 
 
 def _to_host(leaf: Array) -> Any:

@@ -11,10 +11,20 @@ from pathlib import Path
 import pytest
 
 from experiments import run
-from experiments.configs import default, own_data, quickstart
+from experiments.configs import (
+    cifar10,
+    cifar10_small,
+    cifar100,
+    default,
+    imagenet,
+    own_data,
+    quickstart,
+)
 from nasgen.pipeline import config as rules
 from nasgen.pipeline import workdir
 from nasgen.pipeline.config import UserError
+from nasgen.pipeline.stages import Stage, run_stages
+from nasgen.training.fit import Diverged
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = "experiments/configs/quickstart.py"
@@ -71,6 +81,20 @@ BAD = [
     ([C, W, "--config.train.learning_rate=nan"], ["learning_rate", "above 0", "nan"]),
     ([C, W, "--config.train.learning_rate=fast"], ["learning_rate", "a number", "'fast'"]),
     ([C, W, "--config.train.ema=1"], ["train.ema", "below 1"]),
+    ([C, W, "--config.train.erasing=1.5"], ["train.erasing", "at least 0 and at most 1", "1.5"]),
+    ([C, W, "--config.train.min_crop=1"], ["train.min_crop", "below 1", "got 1"]),
+    ([C, W, "--config.train.mixup=-0.1"], ["train.mixup", "at least 0", "got -0.1"]),
+    ([C, W, "--config.train.auto_augment=cifar"], ["auto_augment", "did you mean `cifar10`"]),
+    ([C, W, "--config.train.micro_batches=3"], ["micro_batches", "divide", "64", "got 3"]),
+    ([C, W, "--config.train.temperature=0"], ["train.temperature", "above 0", "got 0"]),
+    ([C, W, "--config.train.patience=-1"], ["train.patience", "at least 0", "got -1"]),
+    ([C, W, "--config.train.bf16=half"], ["train.bf16", "true or false", "'half'"]),
+    ([C, W, "--config.train.distillation=0.5"], ["train.teacher", "0.5", "got none"]),
+    ([C, W, "--config.train.teacher=/no/where"], ["train.distillation", "above 0", "/no/where"]),
+    (
+        [C, W, "--config.train.teacher=/no/where", "--config.train.distillation=0.5"],
+        ["train.teacher", "existing folder", "/no/where"],
+    ),
     ([C, W, "--config.report.plots=maybe"], ["report.plots", "true or false", "'maybe'"]),
     ([C, W, "--config.task.name=digts"], ["task.name", "did you mean `digits`"]),
     ([C, W, "--config.task.name=npz"], ["task.path", "npz"]),
@@ -211,6 +235,22 @@ def test_user_error_of_a_pipeline_leaves_no_workdir(command, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_training_that_diverges_is_one_line_and_keeps_what_was_done(command, tmp_path, capsys):
+    def diverge(config, work):
+        def train():
+            (work.path / "half.txt").write_text("half")
+            raise Diverged("The loss is nan in step 12;\n a lower learning rate may help.")
+
+        run_stages(work, [Stage("train", ("trained.npz",), train)])
+
+    assert command(diverge) == 2
+    printed = capsys.readouterr().err.splitlines()
+    assert [line for line in printed if line.startswith("error: ")] == printed[-1:]
+    assert "stage train" in printed[-1] and "nan in step 12; a lower learning rate" in printed[-1]
+    assert (tmp_path / "run" / "half.txt").read_text() == "half"
+    assert command(finish) == 0  # nobody holds the workdir
+
+
 def test_defects_keep_their_traceback_and_free_the_workdir(command, tmp_path):
     def defect(config, work):
         raise ValueError("a defect")
@@ -274,6 +314,35 @@ def test_shipped_configs_are_valid(module):
     rules.validate(module.get_config().lock(), pipelines=run.PIPELINES)
 
 
+@pytest.mark.parametrize("module", [cifar10, cifar100, imagenet, cifar10_small])
+def test_configs_of_known_data_sets_keep_the_rules(module):
+    """Their data may be absent, which is the only thing that may be said of them."""
+    config = module.get_config().lock()
+    rules.check(config, rules.DESIGN)
+    try:
+        rules.validate(config, pipelines=run.PIPELINES)
+    except UserError as error:
+        assert module in (cifar100, imagenet) and "tfds build" in str(error)
+
+
+@pytest.mark.parametrize(("module", "epochs", "images"), [
+    (cifar10, 1_440, 45_000), (cifar100, 1_440, 40_000), (imagenet, 480, 1_024_933)
+])  # fmt: skip
+def test_the_papers_recipe(module, epochs, images):
+    train = module.get_config().train
+    assert train.steps == epochs * (images // train.batch_size)
+    assert train.learning_rate == pytest.approx(0.1 * train.batch_size / 256)
+    assert train.warmup_fraction * epochs == pytest.approx(5)
+    assert train.weight_decay == (4e-5 if module is imagenet else 5e-4)
+    for name in ("label_smoothing", "erasing", "mixup", "auto_augment", "flip"):
+        assert train[name]
+
+
+def test_the_small_config_keeps_its_budget():
+    budget = cifar10_small.get_config().budget
+    assert budget.params <= 100_000 and budget.macs <= 10_000_000
+
+
 def test_own_data_needs_a_path_only(tmp_path):
     config = own_data.get_config().lock()
     for name in ("cat", "dog"):
@@ -305,6 +374,7 @@ def test_tasks_are_the_data_sets_there_are():
         (rules.whole(1, 3), [1, 3], [0, 4]),
         (rules.number(0, above=True), [1e-9, 1], [0, -1, math.inf, math.nan, True, "1"]),
         (rules.number(0, 1), [0, 0.5], [1, -0.1]),
+        (rules.number(0, 1, closed=True), [0, 0.5, 1], [1.1, -0.1]),
         (rules.boolean(), [True, False], [0, 1, "true", None]),
         (rules.text(), ["a"], ["", " ", None, 1]),
         (rules.optional(rules.whole(1)), [None, 1], [0, ""]),

@@ -16,7 +16,8 @@ from nasgen.pipeline import train_model
 from nasgen.published import create_model
 from nasgen.spaces.formats import architecture_to_json
 from nasgen.spaces.open import SPACE
-from nasgen.training.classifier import Recipe, classification_loss, optimizer
+from nasgen.training.classifier import classification_loss
+from nasgen.training.recipe import Recipe, optimizer, preparation
 from nasgen.training.state import init_state, train_step
 from nasgen.types import Architecture, Cell, MacroArchitecture, Stage
 
@@ -108,14 +109,17 @@ def test_the_papers_networks_take_two_steps(tiny, module, side):
     config.task.dataset = config.task.size = None
     config.task.name, config.task.path = "npz", str(tiny / "tiny.npz")
     config.train.batch_size = 4
-    chosen, recipe = train_model.choose(config), Recipe(**config.train.to_dict())
+    settings = config.train.to_dict()
+    del settings["teacher"]
+    chosen, recipe = train_model.choose(config), Recipe(**settings)
     named = create_model(config.model, num_classes=3, input_shape=(side, side, 3))
     assert named.plan == chosen.plan
     tx, network = optimizer(recipe), Network(chosen.plan, "native")
     variables = init_network(jax.random.key(0), chosen.plan)
     stats = {"batch_stats": variables["batch_stats"]}
     state = init_state(variables["params"], tx, jax.random.key(0), model_state=stats)
-    step = train_step(classification_loss(network, recipe), tx)
+    prepare = preparation(recipe, chosen.dataset)
+    step = train_step(classification_loss(network, recipe), tx, prepare_fn=prepare)
     batch = tuple(part[:4] for part in chosen.dataset.train)
     with jax.numpy_rank_promotion("allow"):
         for _ in range(2):

@@ -16,7 +16,8 @@ from nasgen.networks.plan import Plan, weight_shapes
 from nasgen.networks.programs import PROGRAMS
 from nasgen.training import brief
 from nasgen.training.brief import BriefRecipe
-from nasgen.training.classifier import Recipe, classification_loss, optimizer
+from nasgen.training.classifier import classification_loss
+from nasgen.training.recipe import Recipe, optimizer
 from tests.networks.test_walks import BATCH, PLANS, quick_jit
 
 PLAIN = BriefRecipe(steps=(6,), batch_size=32, warmup=2, max_shift=0)
@@ -104,14 +105,16 @@ def test_losses_are_the_classifiers(small, digits):
     found = brief.train_briefly(small, *digits, recipe, seed=3)
     rng = np.random.default_rng([3, 0])
     variables = variables_of(small, [draw_weights(rng, step.layer) for step in small.steps])
-    theirs = Recipe(steps=6, batch_size=32, warmup_fraction=2 / 6, label_smoothing=0.0, max_shift=0)
+    theirs = Recipe(steps=6, batch_size=32, warmup_fraction=2 / 6)
     loss_fn, tx = classification_loss(Network(small), theirs), optimizer(theirs)
     params, stats = variables["params"], {"batch_stats": variables["batch_stats"]}
     state, losses = tx.init(params), []
     step = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))
     batch = brief.epoch_batches(*digits[0], 32, seed=3)
     for number in range(6):
-        (loss, (stats, _)), g = step(params, stats, batch(number), jax.random.key(0))
+        x, y = batch(number)
+        targets = jax.nn.one_hot(y, 10)
+        (loss, (stats, _)), g = step(params, stats, (x, targets), jax.random.key(0))
         updates, state = tx.update(g, state, params)
         params = optax.apply_updates(params, updates)
         losses.append(float(loss))

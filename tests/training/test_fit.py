@@ -169,6 +169,58 @@ def test_best_is_the_highest_and_of_equals_the_later():
     assert (best.step, best.value, int(best.state.step)) == (3, 0.9, 3)
 
 
+@pytest.mark.parametrize(
+    ("scores", "stops", "best"),
+    [
+        ((0.1, 0.5, 0.4, 0.3, 0.9), 8, 4),  # two in a row without a better one
+        ((0.1, 0.5, 0.4, 0.6, 0.5, 0.6, 0.7), 12, 12),  # an equal one is no better, but is kept
+        ((0.1, 0.2, 0.3, 0.4, 0.5), 10, 10),  # always better: all steps
+        ((float("nan"), float("nan"), 0.5), 4, 0),
+    ],
+)
+def test_patience_stops_and_keeps_the_best(tmp_path, scores, stops, best):
+    def evaluate(state):
+        return {"accuracy": scores[int(state.step) // 2 - 1]}
+
+    options = dict(
+        num_steps=2 * len(scores),
+        eval_fn=evaluate,
+        eval_every=2,
+        best_metric="accuracy",
+        patience=2,
+        checkpoint_every=3,
+        workdir=tmp_path,
+    )
+    fitted = run(initial(), **options)
+    assert int(fitted.state.step) == stops and fitted.best.step == best
+    assert checkpoint.steps(tmp_path / "checkpoints")[-1] == stops
+    calls = []
+    again = run(initial(), batches=calls.append, **options)  # a run that has stopped is finished
+    assert not calls and again.compile_seconds == 0 and again.best[:2] == fitted.best[:2]
+    assert_identical(again.state, fitted.state)
+
+
+def test_patience_goes_on_from_where_it_stood(tmp_path):
+    scores = (0.1, 0.5, 0.4, 0.5, 0.3, 0.2, 0.1, 0.9)
+
+    def evaluate(state):
+        return {"accuracy": scores[int(state.step) - 1]}
+
+    def stop(row):
+        if row["step"] == 5:
+            raise Stop
+
+    options = dict(num_steps=8, eval_fn=evaluate, eval_every=1, best_metric="accuracy", patience=4)
+    straight = run(initial(), **options)
+    assert int(straight.state.step) == 6 and straight.best[:2] == (4, 0.5)
+    kept = dict(workdir=tmp_path, checkpoint_every=1)
+    with pytest.raises(Stop):
+        run(initial(), on_metrics=stop, **options, **kept)
+    resumed = run(initial(), **options, **kept)
+    assert_identical(resumed.state, straight.state)
+    assert resumed.best[:2] == straight.best[:2]
+
+
 def test_unknown_best_metric_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"`best_metric` must be one of \['closeness'\]"):
         run(initial(), num_steps=1, eval_fn=distance, best_metric="accuracy")
