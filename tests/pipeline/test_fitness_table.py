@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +141,43 @@ def test_missing_images_are_one_line(tmp_path, monkeypatch, capsys):
     assert run.main([*argv, "--config.compilation_cache=false"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "needs cifar10_jpeg_packed.npz" in line and "set NASGEN_DATA" in line
+
+
+def test_tasks_and_lengths_take_turns():
+    """So that a table of a part of the rows knows of all."""
+    kinds = [("a", 4)] * 3 + [("b", 4)] * 2 + [("a", 6)]
+    rows = [{"task": {"name": name}, "recipe": {"steps": [2, steps]}} for name, steps in kinds]
+    order = fitness_training.by_turns(rows)
+    assert order == [0, 3, 5, 1, 4, 2]
+
+
+_POOL = """
+import os, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from nasgen.pipeline.fitness_training import _begin
+
+if __name__ == "__main__":
+    start = dict(mp_context=get_context("spawn"), initializer=_begin, initargs=(None,))
+    with ProcessPoolExecutor(1, **start) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        time.sleep(600)
+"""
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path):
+    """Killed, it can tell them nothing."""
+    (tmp_path / "pool.py").write_text(_POOL)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(tmp_path / "pool.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as parent:
+        worker = int(parent.stdout.readline())
+        os.kill(worker, 0)  # it is there
+        parent.kill()
+    for _ in range(100):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"worker {worker} lives on")
