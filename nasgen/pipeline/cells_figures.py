@@ -68,10 +68,14 @@ def measure(config: ConfigDict, folder: Path) -> dict[str, Any]:
 def bootstrap(
     rng: np.random.Generator, statistic: Callable, *columns: np.ndarray
 ) -> tuple[float, float]:
-    """The 95 % interval of a statistic of columns whose rows are drawn again with replacement."""
+    """The 95 % interval of a statistic of columns whose rows are drawn again with replacement; nan
+    where it is never finite."""
     draws = rng.integers(0, len(columns[0]), (_SAMPLES, len(columns[0])))
-    found = [statistic(*(column[rows] for column in columns)) for rows in draws]
-    low, high = np.nanquantile(found, [0.025, 0.975])
+    found = np.array([statistic(*(column[rows] for column in columns)) for rows in draws], float)
+    found = found[np.isfinite(found)]
+    if not len(found):
+        return np.nan, np.nan
+    low, high = np.quantile(found, [0.025, 0.975])
     return float(low), float(high)
 
 

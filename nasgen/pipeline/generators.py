@@ -179,7 +179,11 @@ def _widened(
     pools = pools_of(space)
     others = np.setdiff1d(np.arange(len(space.ops)), pools)
     networks = [
-        list(smallest_networks(space, task, ops=[*pools, *rng.choice(others, _OTHERS, False)]))
+        list(
+            smallest_networks(
+                space, task, ops=[*pools, *rng.choice(others, _OTHERS, False).tolist()]
+            )
+        )
         for task in tasks
     ]
     each = [task for task, row in zip(tasks, networks, strict=True) for _ in row]

@@ -9,12 +9,14 @@ import numpy as np
 
 from nasgen.arrays import unflatten
 from nasgen.data.task import Dataset
-from nasgen.export import FILES, flat_weights, read_weights
+from nasgen.export import flat_weights, read_weights
 from nasgen.networks.network import Network, init_network
 from nasgen.networks.plans.open import make_plan
 from nasgen.spaces import Space
 from nasgen.spaces.formats import architecture_from_json
 from nasgen.training.classifier import Teacher
+
+_NEEDED = ("architecture.json", "preprocess.json", "weights.safetensors")
 
 
 def load_teacher(folder: Path, dataset: Dataset, space: Space) -> Teacher:
@@ -23,7 +25,7 @@ def load_teacher(folder: Path, dataset: Dataset, space: Space) -> Teacher:
     Raises ValueError, in one line, where it is no network of this space for the task's images and
     classes.
     """
-    missing = [name for name in FILES if not (folder / name).is_file()]
+    missing = [name for name in _NEEDED if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"`teacher` must be a network's folder; {folder} has no {missing[0]}.")
     try:

@@ -66,9 +66,14 @@ def _figures(results: Mapping[str, Any], space: str) -> list[tuple[str, str, str
     for name, value in own.items():
         if not name.endswith("/interval"):
             ends = own.get(f"{name}/interval", ())
-            between = " to ".join(f"{end:,.4g}" for end in ends)
-            rows.append(("/".join(map(_title, name.split("/"))), f"{value:,.4g}", between))
+            between = " to ".join(map(_figure, ends))
+            rows.append(("/".join(map(_title, name.split("/"))), _figure(value), between))
     return [*rows, ("seconds in all", f"{results['seconds_total']:,.0f}", "")]
+
+
+def _figure(value: float | None) -> str:
+    """Four digits; a dash for what is no number, which JSON does not know."""
+    return "-" if value is None else f"{value:,.4g}"
 
 
 def _title(name: str) -> str:

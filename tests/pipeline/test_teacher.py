@@ -31,8 +31,6 @@ def variables():
 @pytest.fixture
 def folder(tmp_path, variables):
     """What an export writes, as far as a teacher needs it."""
-    for name in ("README.md", "model.py", "model.stablehlo"):
-        (tmp_path / name).write_text("")
     preprocess = {"input_shape": TASK.input_shape, "mean": MEAN, "std": STD}
     (tmp_path / "preprocess.json").write_text(json.dumps(preprocess))
     architecture = architecture_to_json(ARCHITECTURE, OPEN)
@@ -69,6 +67,6 @@ def test_what_is_no_network_for_the_task_is_one_line(folder):
     with pytest.raises(ValueError, match="will not do") as error:
         load_teacher(folder, data, OPEN)
     assert "\n" not in str(error.value)
-    (folder / "model.py").unlink()
-    with pytest.raises(ValueError, match="has no model.py"):
+    (folder / "weights.safetensors").unlink()
+    with pytest.raises(ValueError, match="has no weights.safetensors"):
         load_teacher(folder, data, OPEN)
