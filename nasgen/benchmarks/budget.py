@@ -20,7 +20,6 @@ import numpy as np
 from jaxtyping import Array, Key
 from ml_collections import ConfigDict
 
-from nasgen.benchmarks.statistics import interval_of_mean
 from nasgen.compile_clock import CLOCK
 from nasgen.keys import children, generator
 from nasgen.networks import costs, fitting
@@ -29,13 +28,14 @@ from nasgen.pipeline import generators, macro_networks
 from nasgen.pipeline.config import COMMON, UserError, boolean, check, text, whole, wholes
 from nasgen.pipeline.macro_networks import Ranges
 from nasgen.pipeline.problems import identity
-from nasgen.pipeline.request import smallest_networks
+from nasgen.pipeline.request import pools_of, smallest_networks
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.pretrained.bundle import Bundle, load_bundle
 from nasgen.report import budget as report
 from nasgen.search.problem import BudgetError, fits
 from nasgen.spaces import SPACES
+from nasgen.statistics import interval_of_mean
 from nasgen.types import Architecture, Budget, Costs, Task
 
 OPEN = SPACES["open"]
@@ -161,7 +161,7 @@ def _reason(budget: Budget, task: Task) -> str:
 
 def least_costs(task: Task) -> np.ndarray:
     """The least that a network for the task has of each cost, not all in one network."""
-    networks = list(smallest_networks(OPEN, task, pools_only=True))
+    networks = list(smallest_networks(OPEN, task, pools_of(OPEN)))
     counted = costs.count_many(networks, OPEN.ops, task)
     return np.array([getattr(counted, name).min() for name in BOUNDS])
 

@@ -14,12 +14,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nasgen.benchmarks import fitness_proof
-from nasgen.benchmarks.statistics import bootstrap_weights, interval, spearman
 from nasgen.models.accuracy import PREDICTED_ACCURACY
 from nasgen.pipeline.accuracy_fit import FITS, Rows, groups, held_out, read_rows, read_table
 from nasgen.pipeline.config import COMMON, check, one_of, text, whole
 from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.report.fitness import write_report
+from nasgen.statistics import bootstrap_weights, interval, spearman
 
 RULES = {
     **COMMON,

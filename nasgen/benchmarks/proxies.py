@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
 
-from nasgen.benchmarks import scores, statistics, tables
+from nasgen import statistics
+from nasgen.benchmarks import scores, tables
 from nasgen.benchmarks.scores import Job, Scored
 from nasgen.benchmarks.tables import Table
 from nasgen.keys import children, generator

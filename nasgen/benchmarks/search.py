@@ -17,7 +17,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nasgen import pretrained
-from nasgen.benchmarks.statistics import median_with_interval
 from nasgen.compile_clock import CLOCK
 from nasgen.keys import children
 from nasgen.pipeline.config import (
@@ -44,6 +43,7 @@ from nasgen.search.methods import configured
 from nasgen.search.pareto import hypervolume, objectives, pareto_set
 from nasgen.search.problem import BudgetError, Problem
 from nasgen.spaces import SPACES
+from nasgen.statistics import median_with_interval
 from nasgen.types import Budget, Task
 
 OURS, MARK = "generate", "evolution"

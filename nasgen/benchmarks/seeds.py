@@ -9,7 +9,6 @@ import json
 import numpy as np
 from ml_collections import ConfigDict
 
-from nasgen.benchmarks.statistics import interval_of_mean
 from nasgen.pipeline import design
 from nasgen.pipeline.config import DESIGN, UserError, check, validate, whole
 from nasgen.pipeline.request import load_request
@@ -21,6 +20,7 @@ from nasgen.pipeline.workdir import (
     open_workdir,
     write_results,
 )
+from nasgen.statistics import interval_of_mean
 
 MEASURES = (
     "test_accuracy",

@@ -11,7 +11,8 @@ import jax
 from jaxtyping import Array, Key
 from ml_collections import ConfigDict
 
-from nasgen.benchmarks import scores, statistics, tables
+from nasgen import statistics
+from nasgen.benchmarks import scores, tables
 from nasgen.benchmarks.scores import Job, Scored
 from nasgen.data.natural import natural_batch
 from nasgen.keys import children, generator

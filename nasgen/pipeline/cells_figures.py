@@ -19,6 +19,7 @@ from nasgen.pipeline.cells_fit import load_metric, load_vae, vae_config
 from nasgen.pipeline.chunks import decode_all
 from nasgen.pipeline.labels import CONDITIONS, NUM_COSTS
 from nasgen.spaces import graphs
+from nasgen.statistics import interval
 
 NEIGHBOURS = 10
 _PAIRS = 500  # cells at most whose distances are compared
@@ -71,12 +72,8 @@ def bootstrap(
     """The 95 % interval of a statistic of columns whose rows are drawn again with replacement; nan
     where it is never finite."""
     draws = rng.integers(0, len(columns[0]), (_SAMPLES, len(columns[0])))
-    found = np.array([statistic(*(column[rows] for column in columns)) for rows in draws], float)
-    found = found[np.isfinite(found)]
-    if not len(found):
-        return np.nan, np.nan
-    low, high = np.quantile(found, [0.025, 0.975])
-    return float(low), float(high)
+    found = [statistic(*(column[rows] for column in columns)) for rows in draws]
+    return interval(np.array(found, float))
 
 
 def r2(predicted: Float[np.ndarray, " n"], wanted: Float[np.ndarray, " n"]) -> float:

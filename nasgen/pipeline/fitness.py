@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from nasgen.models.accuracy import SCORES, Predictor, inputs, predict
+from nasgen.models.accuracy import PREDICTED_ACCURACY, SCORES, Accuracy, Predictor, inputs, predict
 from nasgen.networks import features, topology
 from nasgen.networks.plan import Plan
 from nasgen.proxies import PROXIES
@@ -13,6 +13,15 @@ from nasgen.proxies.engine import score
 from nasgen.types import Task
 
 STEPS = 1_000  # of the training that follows, where nobody says how many
+
+
+def needed(accuracy: Accuracy | None) -> Accuracy:
+    """The predictors. Raises ValueError where there are none."""
+    if accuracy is None:
+        raise ValueError(
+            f"`fitness` {PREDICTED_ACCURACY!r} needs predictors; pretrain_accuracy fits them."
+        )
+    return accuracy
 
 
 def predicted_accuracy(

@@ -25,7 +25,7 @@ from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.cell_generator import neighbours, write_cells
 from nasgen.pipeline.chunks import chunked
-from nasgen.pipeline.fitness import describe, expected_accuracy
+from nasgen.pipeline.fitness import describe, expected_accuracy, needed
 from nasgen.pipeline.request import pools_of, smallest_networks
 from nasgen.pretrained.bundle import Bundle
 from nasgen.search.problem import BudgetError, Generators, fits
@@ -178,13 +178,9 @@ def _widened(
     space = SPACES["open"]
     pools = pools_of(space)
     others = np.setdiff1d(np.arange(len(space.ops)), pools)
+    tried = [[*pools, *rng.choice(others, _OTHERS, False).tolist()] for _ in tasks]
     networks = [
-        list(
-            smallest_networks(
-                space, task, ops=[*pools, *rng.choice(others, _OTHERS, False).tolist()]
-            )
-        )
-        for task in tasks
+        list(smallest_networks(space, task, ops)) for task, ops in zip(tasks, tried, strict=True)
     ]
     each = [task for task, row in zip(tasks, networks, strict=True) for _ in row]
     counted = costs.count_many([one for row in networks for one in row], space.ops, each)
@@ -254,7 +250,7 @@ def design(
 def refuse_impossible(budget: Budget, task: Task) -> None:
     """Raises BudgetError where no network for the task keeps the counted bounds."""
     space = SPACES["open"]
-    smallest = list(smallest_networks(space, task, pools_only=True))
+    smallest = list(smallest_networks(space, task, pools_of(space)))
     least = costs.count_many(smallest, space.ops, task)
     for name, bound in budget.counted.items():
         lowest = int(getattr(least, name).min())
@@ -351,9 +347,9 @@ class Ranker(NamedTuple):
 def ranker_of(bundle: Bundle, fitness: str, steps: int) -> Ranker:
     """The ranker of a fitness by name: the shipped surrogate for the one it was fitted to, the
     predictor of trained accuracy after `steps` for that; else later rounds of a search learn from
-    the exact scores alone."""
-    if fitness == PREDICTED_ACCURACY and bundle.accuracy is not None:
-        expected = partial(expected_accuracy, bundle.accuracy.unscored, steps=steps)
+    the exact scores alone. Raises ValueError where predictors are asked for that are not there."""
+    if fitness == PREDICTED_ACCURACY:
+        expected = partial(expected_accuracy, needed(bundle.accuracy).unscored, steps=steps)
         return Ranker(describe, expected, ANY_QUALITY)
     if fitness == bundle.fitness:
         return Ranker(features, partial(predict, bundle.surrogate), QUALITIES)

@@ -17,7 +17,7 @@ from nasgen.networks import costs, fitting
 from nasgen.networks.latency_model import Predictor, predict
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.cell_generator import neighbours, write_cells
-from nasgen.pipeline.fitness import STEPS, predicted_accuracy
+from nasgen.pipeline.fitness import STEPS, needed, predicted_accuracy
 from nasgen.pipeline.generators import (
     Ranker,
     counted_limits,
@@ -93,14 +93,11 @@ def make_fitness(
         return Fitness(("fitness",), measure, first_part)
     ops = SPACES[space].ops
     if fitness == PREDICTED_ACCURACY:
-        if accuracy is None:
-            raise ValueError(
-                f"`fitness` {fitness!r} needs predictors; pretrain_accuracy fits them."
-            )
+        predictor = needed(accuracy).scored
 
         def predicted(architectures: Sequence[Architecture]) -> Parts:
             plans = [make_plan(one, ops, task) for one in architectures]
-            found = predicted_accuracy(accuracy.scored, plans, task, *batch, key, steps)
+            found = predicted_accuracy(predictor, plans, task, *batch, key, steps)
             return found.reshape(-1, 1)
 
         return Fitness((fitness,), predicted, first_part)

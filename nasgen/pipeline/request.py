@@ -16,11 +16,9 @@ from nasgen.networks.latency_model import Predictor, predict
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import latency
 from nasgen.pipeline.config import UserError, nearest, task_options
-from nasgen.pipeline.teacher import load_teacher
 from nasgen.proxies import PROXIES
 from nasgen.spaces import SPACES, Space
 from nasgen.spaces.macro import MAX_STAGES, max_downsamples
-from nasgen.training.classifier import Teacher
 from nasgen.training.progress import announce
 from nasgen.types import (
     CHANNEL_STEP,
@@ -34,6 +32,7 @@ from nasgen.types import (
 
 if TYPE_CHECKING:
     from nasgen.pretrained.bundle import Bundle
+    from nasgen.training.classifier import Teacher
 
 
 class Request(NamedTuple):
@@ -44,7 +43,7 @@ class Request(NamedTuple):
     bundle: "Bundle"
     space: Space
     latency: Predictor | None = None  # where the budget bounds it
-    teacher: Teacher | None = None  # where the training distils from one
+    teacher: "Teacher | None" = None  # where the training distils from one
 
 
 def load_request(config: ConfigDict) -> Request:
@@ -83,14 +82,13 @@ def load_request(config: ConfigDict) -> Request:
         predictor = _predictor(config, budget)
         if predictor:
             check_latency(budget, predictor, SPACES[space], dataset.task)
+        from nasgen.pipeline.fitness import needed
+        from nasgen.pipeline.teacher import load_teacher
         from nasgen.pretrained.bundle import load_bundle
 
         bundle = load_bundle(config.pretrained)
-        if config.design.fitness == PREDICTED_ACCURACY and bundle.accuracy is None:
-            raise UserError(
-                f"`config.design.fitness` {PREDICTED_ACCURACY!r} needs predictors, which "
-                "pretrain_accuracy.py fits."
-            )
+        if config.design.fitness == PREDICTED_ACCURACY:
+            needed(bundle.accuracy)
         path = config.train.teacher
         teacher = path and load_teacher(Path(path), dataset, SPACES[space])
     except (ValueError, OSError) as error:
@@ -108,7 +106,7 @@ def _predictor(config: ConfigDict, budget: Budget) -> Predictor | None:
 
 def check_budget(budget: Budget, space: Space, task: Task) -> None:
     """Raises UserError where a bound lies below what any small network for the task costs."""
-    networks = list(smallest_networks(space, task, pools_only=True))
+    networks = list(smallest_networks(space, task, pools_of(space)))
     counted = costs.count_many(networks, space.ops, task)
     for name, bound in budget.counted.items():
         least = int(getattr(counted, name).min())
@@ -138,15 +136,14 @@ def _rounded_up(value: float) -> float:
 
 
 def smallest_networks(
-    space: Space, task: Task, *, pools_only: bool = False, ops: Sequence[int] | None = None
+    space: Space, task: Task, ops: Sequence[int] | None = None
 ) -> Iterator[Architecture]:
     """The narrowest networks there are: for each number of halvings and each op, cells of that op
     alone, beside a skip. One of them costs the least of each kind; of what is counted, one whose
     cells are pools, which have no weights.
 
-    pools_only: these alone, a ninth of all. ops: of these ops alone, numbers in the space."""
-    if ops is None:
-        ops = pools_of(space) if pools_only else range(len(space.ops))
+    ops: of these alone, numbers in the space, as `pools_of`, a ninth of all."""
+    ops = range(len(space.ops)) if ops is None else ops
     cells = [Cell((op,), ((0, 1), (0, 2), (1, 2))) for op in ops]
     size = -(-min(task.input_shape[:2]) // task.stem_stride)
     for halvings in range(min(max_downsamples(size), MAX_STAGES) + 1):

@@ -1,5 +1,8 @@
 """A small network with every kind of layer, exported: what the tests of `nasgen.export` share."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +39,35 @@ ARCHITECTURE = Architecture(
     MacroArchitecture((Stage(0, 8, 1, 1), Stage(1, 16, 2, 2), Stage(2, 24, 2, 1)), 16),
     (DEEP, WIDE, CHAIN),
 )
+
+
+# Begins a script where nasgen cannot be imported at all. An editable install is found by a finder
+# of its own: not here.
+WITHOUT_NASGEN = """
+import sys
+sys.meta_path[:] = [f for f in sys.meta_path if "editable" not in repr(f)]
+try:
+    import nasgen
+except ImportError:
+    pass
+else:
+    sys.exit("nasgen can be imported here, so this proves nothing")
+"""
+
+
+def run_alone(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+    """Python in another folder, in isolated mode: no PYTHONPATH, nothing of this checkout."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    environment["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir
+    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
+    return subprocess.run(
+        [sys.executable, "-I", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 class Exported(NamedTuple):

@@ -2,10 +2,6 @@
 
 import ast
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -26,9 +22,11 @@ from tests.export.small import (
     MEAN,
     STD,
     TASK,
+    WITHOUT_NASGEN,
     Exported,
     export_small,
     make_exported,
+    run_alone,
 )
 
 
@@ -44,31 +42,10 @@ def exported(tmp_path_factory) -> Exported:
     return make_exported(tmp_path_factory.mktemp("export") / "network")
 
 
-def _run(folder: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    """Python in another folder, in isolated mode: no PYTHONPATH, nothing of this checkout."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    environment["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir
-    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
-    return subprocess.run(
-        [sys.executable, "-I", *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
-SCRIPT = """
-import importlib.util, json, sys
-# An editable install of nasgen is found by a finder of its own: not here.
-sys.meta_path[:] = [f for f in sys.meta_path if "editable" not in repr(f)]
-try:
-    import nasgen
-except ImportError:
-    pass
-else:
-    sys.exit("nasgen can be imported here, so this proves nothing")
+SCRIPT = (
+    WITHOUT_NASGEN
+    + """
+import importlib.util, json
 import jax
 import numpy as np
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -87,12 +64,13 @@ _, changed = train(variables, x)
 before, after = variables["batch_stats"]["stem"], changed["batch_stats"]["stem"]
 assert float(np.abs(before["mean"] - after["mean"]).max()) > 1e-3
 """
+)
 
 
 def test_source_alone_gives_the_same_logits(exported, tmp_path):
     np.save(tmp_path / "images.npy", exported.images)
     model, images, logits = exported.folder / "model.py", "images.npy", "logits.npy"
-    done = _run(exported.folder, "-c", SCRIPT, str(model), images, logits, cwd=tmp_path)
+    done = run_alone("-c", SCRIPT, str(model), images, logits, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(np.load(tmp_path / logits), exported.logits, rtol=1e-5, atol=1e-5)
     assert json.loads(done.stdout) == exported.logits.argmax(-1).tolist()
@@ -110,14 +88,14 @@ def test_source_gives_the_same_where_convolutions_are_native(exported, monkeypat
 
 def test_command_line_prints_a_class_a_line(exported, tmp_path):
     np.save(tmp_path / "images.npy", exported.images)
-    done = _run(exported.folder, str(exported.folder / "model.py"), "images.npy", cwd=tmp_path)
+    done = run_alone(str(exported.folder / "model.py"), "images.npy", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [int(line) for line in done.stdout.split()] == exported.logits.argmax(-1).tolist()
 
 
 def test_command_line_says_what_shape_it_needs(exported, tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((2, 5, 5, 2), np.float32))
-    done = _run(exported.folder, str(exported.folder / "model.py"), "images.npy", cwd=tmp_path)
+    done = run_alone(str(exported.folder / "model.py"), "images.npy", cwd=tmp_path)
     assert done.returncode == 2
     expected = "error: images must be [number, 6, 7, 2]; got [2, 5, 5, 2]."
     assert done.stderr.strip().splitlines() == [expected]
@@ -190,7 +168,7 @@ def test_truncated_weights_at_the_command_line(exported, tmp_path):
         raw = (exported.folder / name).read_bytes()
         (tmp_path / name).write_bytes(raw if name == "model.py" else raw[:-4])
     np.save(tmp_path / "images.npy", exported.images)
-    done = _run(tmp_path, str(tmp_path / "model.py"), "images.npy", cwd=tmp_path)
+    done = run_alone(str(tmp_path / "model.py"), "images.npy", cwd=tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1 and "cut short" in done.stderr
 

@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,7 +15,13 @@ from nasgen.networks.network import Network
 from nasgen.networks.plans.open import make_plan
 from nasgen.spaces.open import OPS
 from nasgen.types import Architecture, MacroArchitecture, Stage, Task
-from tests.export.small import CHAIN, export_small, variables_of
+from tests.export.small import (
+    CHAIN,
+    WITHOUT_NASGEN,
+    export_small,
+    run_alone,
+    variables_of,
+)
 
 NAMES = ("cat", "big dog", "emu", "fox", "gnu", "hen")
 FORM = Form(8, 9, 3)
@@ -80,31 +84,19 @@ def files(tmp_path_factory) -> dict[str, np.ndarray]:
     return raw
 
 
-# As the command runs it, where nasgen cannot be imported at all.
-ALONE = """
-import runpy, sys
-sys.meta_path[:] = [f for f in sys.meta_path if "editable" not in repr(f)]
-try:
-    import nasgen
-except ImportError:
-    pass
-else:
-    sys.exit("nasgen can be imported here, so this proves nothing")
+# As the command runs it.
+ALONE = (
+    WITHOUT_NASGEN
+    + """
+import runpy
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+)
 
 
 def test_all_kinds_of_files_in_an_environment_without_nasgen(folder, files, tmp_path):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", ALONE, str(folder / "predict.py"), *files],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run_alone("-c", ALONE, str(folder / "predict.py"), *files, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     expected = _probabilities(np.concatenate([*files.values()]))
     titles = []

@@ -7,7 +7,7 @@ from nasgen.networks import costs
 from nasgen.networks.latency_model import predict
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.config import UserError
-from nasgen.pipeline.request import check_budget, check_latency, smallest_networks
+from nasgen.pipeline.request import check_budget, check_latency, pools_of, smallest_networks
 from nasgen.spaces import SPACES, graphs, macro
 from nasgen.types import Architecture, Budget, Task
 from tests.networks.toy_latency import PREDICTOR
@@ -23,7 +23,7 @@ TASKS = [
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_no_random_network_costs_less(task):
     least = costs.count_many(list(smallest_networks(OPEN, task)), OPEN.ops, task)
-    pools = list(smallest_networks(OPEN, task, pools_only=True))
+    pools = list(smallest_networks(OPEN, task, pools_of(OPEN)))
     of_pools = costs.count_many(pools, OPEN.ops, task)
     size = min(task.input_shape[:2]) // task.stem_stride
     macros = macro.sample(jax.random.key(0), 400, num_clusters=1, size=size, max_channels=32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from nasgen.benchmarks import statistics
+from nasgen import statistics
 
 RNG = np.random.default_rng
 
