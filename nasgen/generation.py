@@ -119,7 +119,7 @@ def _implied(
 
     def sample(sample_key, num: int) -> list[Architecture]:
         parts = children(sample_key, "macros", "cells")
-        options = dict(num_clusters=1, size=min(task.input_shape[:2]), max_channels=_MAX_CHANNELS)
+        options = dict(num_clusters=1, size=task.size, max_channels=_MAX_CHANNELS)
         macros = macro_space.sample(parts["macros"], num, **options)
         cells = OPEN.sample(parts["cells"], sum(len(one.stages) for one in macros))
         return macro_space.with_cells(macros, graphs.unpack(cells))

@@ -10,7 +10,7 @@ from jaxtyping import Array, Key
 
 from nasgen import data
 from nasgen.data.natural import natural_batch
-from nasgen.data.task import Dataset, Split, check_images
+from nasgen.data.task import Dataset, Split
 from nasgen.keys import children, generator
 from nasgen.networks.plan import Plan
 from nasgen.networks.plans import PLANS
@@ -105,10 +105,8 @@ def batch_of(task: Any, key: Key[Array, ""], num: Any) -> tuple[Task, Split]:
         raise ValueError(f"`batch` must be a whole number of at least 2; got {num!r}.")
     if isinstance(task, str):
         task = _built_in(task)
-    if isinstance(task, Task | Dataset):
-        check_images(task if isinstance(task, Task) else task.task)
     if isinstance(task, Task):
-        return task, Split(*natural_batch(key, num, task.input_shape, task.num_classes))
+        return task, Split(*natural_batch(key, num, task))
     if isinstance(task, Dataset):
         examples = len(task.train.y)
         if num > examples:

@@ -96,10 +96,15 @@ class MacroBatch(NamedTuple):
 
 
 class Architecture(NamedTuple):
-    """A macro architecture with a concrete cell for each stage: enough to build the network."""
+    """A macro architecture with a concrete cell for each stage: enough to build the network.
+
+    excitation: width of the squeeze-and-excitation behind each depthwise convolution of mbconv and
+        bconv, in parts of its channels; 0 for none. For the final training: searches have none.
+    """
 
     macro: MacroArchitecture
     cells: tuple[Cell, ...]
+    excitation: float = 0.0
 
 
 class Kind(NamedTuple):
@@ -143,6 +148,34 @@ class Task(NamedTuple):
     loss: str = "cross_entropy"
     stem_stride: int = 1
     class_names: tuple[str, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        return self.input_shape[-1]
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Rows and columns of pixels; a series is one column."""
+        return sides(self.input_shape)
+
+    @property
+    def size(self) -> int:
+        """Pixels of the longest side: as long as it has two, strides may halve it."""
+        return max(self.sides)
+
+    @property
+    def is_series(self) -> bool:
+        return len(self.input_shape) == 2
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether there is a prediction for each pixel."""
+        return self.kind in ("segmentation", "dense_regression")
+
+
+def sides(input_shape: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns of pixels of an input; a series is one column."""
+    return (input_shape[0], input_shape[1] if len(input_shape) == 3 else 1)
 
 
 class Budget(NamedTuple):

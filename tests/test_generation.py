@@ -42,6 +42,21 @@ def test_three_lines_in_a_notebook(params):
     assert (np.diff(scores) <= 0).all() and not set(deep) & set(networks)
 
 
+@pytest.mark.parametrize(
+    ("kind", "shape", "macs"),
+    [("classification", (120, 2), 1_500_000), ("segmentation", (24, 17, 3), 12_000_000)],
+)
+def test_series_and_maps_keep_their_budgets(params, kind, shape, macs):
+    """Nearly used up, too: the closed form of costs knows both. So few MACs want strides."""
+    task, budget = nasgen.Task("toy", shape, 4, kind), nasgen.Budget(60_000, macs)
+    made = nasgen.generate(params, jax.random.key(0), task, budget, num=4)
+    counted = costs.count_many(made, OPEN.ops, task)
+    assert fits(counted, budget).all()
+    used = np.maximum(counted.params / budget.params, counted.macs / budget.macs)
+    assert len(made) == 4 and np.median(used) > 0.9
+    assert any(stage.stride == 2 for one in made for stage in one.macro.stages)
+
+
 def test_the_examples_of_the_docstrings_run():
     """Every example is run as it stands."""
     names = {"nasgen": nasgen, "jax": jax}

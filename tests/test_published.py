@@ -63,8 +63,8 @@ def test_module_and_plan_are_one_network():
         ("hgen_cifar", {}, "got 'hgen_cifar', the nearest is 'hgen_cifar_1m'"),
         ("x", {}, "must be one of `list_models\\(\\)`; got 'x'"),
         ("hgen_cifar_1m", {"num_classes": 1}, "`num_classes` must be at least 2; got 1"),
-        ("hgen_cifar_1m", {"input_shape": (32, 32)}, r"must be \(height, width, channels\)"),
-        ("hgen_imagenet_450m", {"input_shape": (32, 64, 3)}, "sides of at least 33 pixels"),
+        ("hgen_cifar_1m", {"input_shape": (32,)}, r"must be \(height, width, channels\)"),
+        ("hgen_imagenet_450m", {"input_shape": (32, 31, 3)}, "a side of at least 33 pixels"),
     ],
 )
 def test_bad_requests(name, options, says):

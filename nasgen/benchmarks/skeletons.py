@@ -100,7 +100,7 @@ def prepare(config: ConfigDict, setups: dict[str, Skeleton]) -> dict[str, Job]:
 def _job(name: str, setup: Skeleton, key: Key[Array, ""], cells: list[Cell], images: str) -> Job:
     keys, task = children(key, "images", "weights"), skeleton_task(setup)
     if images == "natural":
-        batch = natural_batch(keys["images"], setup.batch, task.input_shape, task.num_classes)
+        batch = natural_batch(keys["images"], setup.batch, task)
     else:
         try:
             batch = tables.cifar10_batch(generator(keys["images"]), setup.batch, setup.size)

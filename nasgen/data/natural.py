@@ -1,16 +1,19 @@
-"""Batches of natural images that belong to no task: what pretraining scores cells and networks on.
+"""Batches of natural images and series that belong to no data set: what pretraining scores cells
+and networks on.
 
-Random crops, at random scales, of the two photographs that scikit-learn ships, standardised. Labels
-are drawn at random, since a score at initialisation hardly depends on them.
+Images are random crops, at random scales, of the two photographs that scikit-learn ships, series
+are pink noise (power falls like 1 / frequency); both standardised. Targets are drawn at random,
+since a score at initialisation hardly depends on them.
 """
 
 from functools import cache
 
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key, Num
 from sklearn.datasets import load_sample_images
 
 from nasgen.keys import generator
+from nasgen.types import KINDS, Task
 
 
 @cache
@@ -19,16 +22,38 @@ def _photographs() -> tuple[np.ndarray, ...]:
 
 
 def natural_batch(
-    key: Key[Array, ""], num: int, input_shape: tuple[int, int, int], num_classes: int
-) -> tuple[Float[np.ndarray, "num height width channels"], Int[np.ndarray, " num"]]:
-    """`num` images of `input_shape` (grey is the mean of the colours) and random labels."""
+    key: Key[Array, ""], num: int, task: Task
+) -> tuple[Float[np.ndarray, "num *places channels"], Num[np.ndarray, "num *target"]]:
+    """`num` images (grey is the mean of the colours) or series of the task's shape, and random
+    targets of its kind."""
     rng = generator(key)
-    height, width, channels = input_shape
-    images = np.stack([_crop(rng, height, width) for _ in range(num)])
-    if channels != 3:
-        images = np.repeat(images.mean(-1, keepdims=True), channels, axis=-1)
-    images = (images - images.mean((0, 1, 2))) / (images.std((0, 1, 2)) + 1e-6)
-    return images.astype(np.float32), rng.integers(0, num_classes, num).astype(np.int32)
+    x = _series(rng, num, *task.input_shape) if task.is_series else _images(rng, num, task)
+    axes = tuple(range(x.ndim - 1))
+    x = (x - x.mean(axes)) / (x.std(axes) + 1e-6)
+    return x.astype(np.float32), _targets(rng, num, task)
+
+
+def _targets(rng: np.random.Generator, num: int, task: Task) -> np.ndarray:
+    shape = (num, *(task.input_shape[:-1] if task.is_dense else ()))
+    dtype, outputs = KINDS[task.kind].targets, task.num_classes
+    if KINDS[task.kind].loss == "cross_entropy":
+        return rng.integers(0, outputs, shape).astype(dtype)
+    if KINDS[task.kind].loss == "binary_cross_entropy":
+        return rng.integers(0, 2, (*shape, outputs)).astype(dtype)
+    return rng.standard_normal((*shape, outputs)).astype(dtype)
+
+
+def _series(rng: np.random.Generator, num: int, length: int, channels: int) -> np.ndarray:
+    waves = rng.standard_normal((2, num, length // 2 + 1, channels))
+    frequencies = np.maximum(np.arange(length // 2 + 1), 1)[:, None]
+    return np.fft.irfft((waves[0] + 1j * waves[1]) / np.sqrt(frequencies), length, axis=1)
+
+
+def _images(rng: np.random.Generator, num: int, task: Task) -> np.ndarray:
+    images = np.stack([_crop(rng, *task.sides) for _ in range(num)])
+    if task.channels == 3:
+        return images
+    return np.repeat(images.mean(-1, keepdims=True), task.channels, axis=-1)
 
 
 def _crop(rng: np.random.Generator, height: int, width: int) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from nasgen.networks.network import Network
+from nasgen.networks.ops import per_channel
 from nasgen.networks.plan import Plan
 
 NEEDED = ("jax2onnx", "onnxruntime")
@@ -40,7 +41,7 @@ def onnx_graph(
     mean: Float[np.ndarray, " channels"],
     std: Float[np.ndarray, " channels"],
 ) -> bytes:
-    """The graph of a network, `images` float32 `[b, height, width, channels]` to `logits`.
+    """The graph of a network, `images` (float32, images or series as they come) to `logits`.
 
     Raises OnnxError where the extra is not installed, where the conversion fails, and where
     onnxruntime's logits differ from JAX's."""
@@ -48,8 +49,8 @@ def onnx_graph(
         raise OnnxError(f"{missing()[0]} is not installed: {INSTALL}")
     network, weights = Network(plan, "native"), jax.tree.map(jnp.asarray, variables)
 
-    def logits(images: Float[Array, "b height width channels"]) -> Float[Array, "b classes"]:
-        x = (images - mean[None, None, None]) / std[None, None, None]
+    def logits(images: Float[Array, "b *pixels channels"]) -> Float[Array, "b *where classes"]:
+        x = (images - per_channel(mean, images)) / per_channel(std, images)
         return network.apply(weights, x)
 
     # It tells at length of its plugins for other libraries that it cannot import.

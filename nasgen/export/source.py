@@ -26,6 +26,7 @@ _MODULES = {
     "depthwise": ("Depthwise", "kernel", {"relu": True, "norm": "affine"}),
     "avg_pool": ("AvgPool", "kernel", {"relu": False, "norm": "plain"}),
     "linear": ("Linear", "out_channels", {"relu": False, "norm": "none", "bias": True}),
+    "pixelwise": ("Pixelwise", "out_channels", {"relu": True, "norm": "none", "bias": True}),
     "identity": ("Norm", None, {"relu": False, "norm": "affine"}),
 }
 _OPTIONS = {"kernel": 1, "stride": 1, "dilation": 1, "relu": False, "bias": False, "norm": "none"}
@@ -54,25 +55,32 @@ def model_source(
     imports, rest = template.split("# <network>\n")
     _, rest = rest.split("# </network>\n")
     imports = imports[imports.index("import json") :].rstrip()
-    network = _network(plan, architecture, ops)
-    constants = _constants(plan, mean, std)
+    network = _network(plan, architecture, ops, task)
+    constants = _constants(plan, task, mean, std)
     return (
         f"{_docstring(plan, task)}\n\n{imports}\n\n{constants}\n\n\n{network}\n\n\n{rest.lstrip()}"
     )
 
 
 def _docstring(plan: Plan, task: Task) -> str:
-    height, width, channels = plan.input_shape
+    shape, examples = map(str, plan.input_shape), "series" if task.is_series else "images"
+    outputs, found = "classes", "the class of each"
+    if task.kind in ("regression", "dense_regression"):
+        outputs, found = "outputs", "the numbers for each"
+    elif task.kind == "multi_label":
+        outputs, found = "labels", "the probabilities of each one's labels"
+    elif task.is_dense:
+        found = "the class of each pixel"
     return (
-        f'"""A network for the task {_plain(task.name)[:40]}: {plan.num_classes} classes, '
-        f"images of {height}x{width}x{channels}.\n\n"
+        f'"""A network for the task {_plain(task.name)[:40]}: {plan.num_classes} {outputs}, '
+        f"{examples} of {'x'.join(shape)}.\n\n"
         "Needs jax and flax, and weights.safetensors beside it.\n\n"
-        "    python model.py images.npy      prints the class of each image\n\n"
+        f"    python model.py {examples}.npy      prints {found}\n\n"
         "    import model\n"
         "    variables = model.load()\n"
-        "    classes = model.predict(images, variables)      # raw images [number, "
-        f"{height}, {width}, {channels}]\n"
-        "    logits = model.logits(variables, model.standardise(images))\n\n"
+        f"    {outputs} = model.predict({examples}, variables)      # raw {examples} [number, "
+        f"{', '.join(map(str, plan.input_shape))}]\n"
+        f"    logits = model.logits(variables, model.standardise({examples}))\n\n"
         'To train on, apply with `mutable=["batch_stats"]`: batch norm then uses the batch.\n"""'
     )
 
@@ -82,11 +90,12 @@ def _plain(name: str) -> str:
     return re.sub(r"[^\w .,:()/+-]", "_", name)
 
 
-def _constants(plan: Plan, mean: np.ndarray, std: np.ndarray) -> str:
+def _constants(plan: Plan, task: Task, mean: np.ndarray, std: np.ndarray) -> str:
     numbers = lambda values: "(" + "".join(f"{np.float32(v)!s}, " for v in values).rstrip() + ")"  # noqa: E731
     return (
         f"INPUT_SHAPE, NUM_CLASSES = {plan.input_shape}, {plan.num_classes}\n"
-        "# Of the raw pixels of the training images, channel by channel.\n"
+        f'KIND = "{task.kind}"\n'
+        "# Of the raw values of the training examples, channel by channel.\n"
         f"MEAN = {numbers(mean)}\n"
         f"STD = {numbers(std)}"
     )
@@ -108,9 +117,14 @@ def _place(step: Step) -> _Place:
     return _Place((int(stage), int(repeat)), int(node) if node else None, suffix)
 
 
-def _network(plan: Plan, architecture: Architecture, ops: Sequence[Op]) -> str:
+def _network(plan: Plan, architecture: Architecture, ops: Sequence[Op], task: Task) -> str:
     """The class `Network`. `x` is a cell's input, `p` its projection, `n1` the value of node 1."""
     names, readers = {0: "x"}, {i for step in plan.steps for i in step.inputs}
+    maps = {  # the head of a dense task reads them again
+        step.inputs[0]: step.name.removeprefix("head_")
+        for step in plan.steps
+        if step.name.startswith("head_map")
+    }
     lines, before = [], _Place((-1, -1), None, "")
     for value, step in enumerate(plan.steps, start=1):
         here, source = _place(step), step.inputs[0]
@@ -119,23 +133,41 @@ def _network(plan: Plan, architecture: Architecture, ops: Sequence[Op]) -> str:
                 lines.append(f"x = {names[source]}")
                 names[source] = "x"
             lines += ["", f"# {_cell_title(here.cell, architecture, step, plan)}"]
+            if source in maps:
+                lines.append(f"{maps[source]} = x")
         if here.node is not None and (here.cell, here.node) != (before.cell, before.node):
             stage = here.cell[0]
             lines.append(f"# {_node_title(here.node, architecture.cells[stage], ops)}")
-        summed = " + ".join(names[i] for i in step.inputs)
-        target = {"proj": "p"}.get(here.suffix, "x" if here.node is None else f"n{here.node}")
+        is_map = step.name.startswith("head_map")
+        joint = ", " if step.layer.kind == "excite" else " + "
+        summed = maps[source] if is_map else joint.join(names[i] for i in step.inputs)
+        target = _target(here)
         names[value] = target
         if value not in readers and value < len(plan.steps):
             lines += ["# read by no node:", *_call(step, None, summed)]
         else:
             lines += _call(step, target, summed)
         before = here
-    body = "\n".join(f"        {line}" if line else "" for line in [*lines[1:], "return x"])
+    column = ["x = x[:, :, None]  # a series is an image of one column", ""] * task.is_series
+    end = ["return x[:, :, 0]" if task.is_series and task.is_dense else "return x"]
+    body = "\n".join(f"        {line}" if line else "" for line in [*column, *lines[1:], *end])
+    places = "length" if task.is_series else "height, width"
+    examples = "series" if task.is_series else "images"
+    logits = "logits of each pixel" if task.is_dense else "logits [batch, classes]"
     return (
         "class Network(nn.Module):\n"
-        '    """Standardised images [batch, height, width, channels] to logits [batch, classes]."""'
+        f'    """Standardised {examples} [batch, {places}, channels] to {logits}."""'
         f"\n\n    @nn.compact\n    def __call__(self, x):\n{body}"
     )
+
+
+def _target(here: _Place) -> str:
+    """The variable of a step's value."""
+    if here.suffix.startswith("excite_"):
+        return "gate"
+    if here.suffix.startswith("head_map"):
+        return here.suffix.removeprefix("head_")
+    return "p" if here.suffix == "proj" else "x" if here.node is None else f"n{here.node}"
 
 
 def _cell_title(
@@ -164,6 +196,12 @@ def _call(step: Step, target: str | None, argument: str) -> list[str]:
     start = f"{target} = " if target else ""
     if step.layer.kind == "identity" and step.layer.norm == "none" and not step.layer.relu:
         return [f"{start}{argument}"]
+    if step.layer.kind == "squeeze":
+        return [f"{start}{argument}.mean((1, 2), keepdims=True)"]
+    if step.layer.kind == "excite":
+        return [f"{start}excite({argument})"]
+    if step.layer.kind == "upsample":
+        return [f"{start}upsample({argument}, {step.out_size[0]}, {step.out_size[1]})"]
     module = f"{start}{_module(step.layer, step.name)}("
     line = f"{module}{argument})"
     return [line] if len(line) + 8 <= LINE else [module, f"    {argument}", ")"]
@@ -172,9 +210,15 @@ def _call(step: Step, target: str | None, argument: str) -> list[str]:
 def _module(layer: Layer, name: str) -> str:
     """A layer as a call of its module, options at their default left out."""
     module, required, defaults = _MODULES[layer.kind]
-    given = [str(getattr(layer, required))] if required else []
+    values = {**layer._asdict(), "kernel": _kernel(layer)}
+    given = [str(values[required])] if required else []
     for option, default in {**_OPTIONS, **defaults}.items():
-        value = getattr(layer, option)
+        value = values[option]
         if option != required and value != default:
             given.append(f"{option}={None if value == 'none' else value!r}")
     return f"{module}({', '.join([*given, f'name={name!r}'])})".replace("'", '"')
+
+
+def _kernel(layer: Layer) -> int | tuple[int, int]:
+    """One number where the window is square."""
+    return layer.kernel if layer.dims == 2 or layer.kernel == 1 else layer.window

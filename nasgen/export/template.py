@@ -15,7 +15,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 # <network>
-INPUT_SHAPE, NUM_CLASSES = (8, 8, 1), 10
+INPUT_SHAPE, NUM_CLASSES, KIND = (8, 8, 1), 10, "classification"
 MEAN, STD = (0.0,), (1.0,)
 
 
@@ -41,7 +41,7 @@ class Conv(nn.Module):
     """A dense convolution to `width` channels. Padding keeps the size at stride 1."""
 
     width: int
-    kernel: int = 1
+    kernel: int | tuple = 1
     stride: int = 1
     dilation: int = 1
     relu: bool = True
@@ -51,7 +51,7 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x):
         x = nn.relu(x) if self.relu else x
-        kernel = self.param("kernel", uniform, (self.kernel,) * 2 + (x.shape[-1], self.width))
+        kernel = self.param("kernel", uniform, window(self.kernel) + (x.shape[-1], self.width))
         if self.kernel == 1:
             x = x[:, :: self.stride, :: self.stride] @ kernel[0, 0]
         else:
@@ -62,7 +62,7 @@ class Conv(nn.Module):
 class Depthwise(nn.Module):
     """A convolution with one filter a channel."""
 
-    kernel: int
+    kernel: int | tuple
     stride: int = 1
     dilation: int = 1
     relu: bool = True
@@ -73,7 +73,7 @@ class Depthwise(nn.Module):
     def __call__(self, x):
         x = nn.relu(x) if self.relu else x
         channels = x.shape[-1]
-        kernel = self.param("kernel", uniform, (self.kernel, self.kernel, channels))
+        kernel = self.param("kernel", uniform, (*window(self.kernel), channels))
         if jax.default_backend() == "cpu":
             x = shifted_sums(x, kernel, self.stride, self.dilation)
         else:
@@ -85,7 +85,7 @@ class Depthwise(nn.Module):
 class AvgPool(nn.Module):
     """The average over windows, padding not counted."""
 
-    kernel: int
+    kernel: int | tuple
     stride: int = 1
     relu: bool = False
     norm: str | None = "plain"
@@ -93,9 +93,9 @@ class AvgPool(nn.Module):
     @nn.compact
     def __call__(self, x):
         x = nn.relu(x) if self.relu else x
-        window, strides, pad = (self.kernel,) * 2, (self.stride,) * 2, self.kernel // 2
-        padding = ((pad, pad), (pad, pad))
-        x = nn.avg_pool(x, window, strides, padding, count_include_pad=False)
+        padding = [(k // 2, k // 2) for k in window(self.kernel)]
+        strides = (self.stride, self.stride)
+        x = nn.avg_pool(x, window(self.kernel), strides, padding, count_include_pad=False)
         return finish(self, x, False, self.norm)
 
 
@@ -114,6 +114,21 @@ class Linear(nn.Module):
         return finish(self, x.mean((1, 2)) @ kernel, self.bias, self.norm)
 
 
+class Pixelwise(nn.Module):
+    """A matrix at each pixel."""
+
+    width: int
+    relu: bool = True
+    bias: bool = True
+    norm: str | None = None
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.relu(x) if self.relu else x
+        kernel = self.param("kernel", uniform, (x.shape[-1], self.width))
+        return finish(self, x @ kernel, self.bias, self.norm)
+
+
 class Norm(nn.Module):
     """Batch norm alone."""
 
@@ -123,6 +138,21 @@ class Norm(nn.Module):
     @nn.compact
     def __call__(self, x):
         return finish(self, nn.relu(x) if self.relu else x, False, self.norm)
+
+
+def excite(x, gate):
+    """Each channel as far as its gate is open."""
+    return x * nn.sigmoid(gate)
+
+
+def upsample(x, rows, columns):
+    """Each pixel as four, of which as many rows and columns stay."""
+    return x.repeat(2, 1).repeat(2, 2)[:, :rows, :columns]
+
+
+def window(kernel):
+    """Rows and columns of a kernel."""
+    return kernel if isinstance(kernel, tuple) else (kernel, kernel)
 
 
 def finish(layer, x, bias, norm):
@@ -149,12 +179,12 @@ def finish(layer, x, bias, norm):
 
 def convolution(x, kernel, stride, dilation, groups):
     """XLA's own convolution."""
-    pad = dilation * (kernel.shape[0] // 2)
+    pads = [dilation * (k // 2) for k in kernel.shape[:2]]
     return jax.lax.conv_general_dilated(
         x,
         kernel,
         (stride, stride),
-        ((pad, pad), (pad, pad)),
+        [(pad, pad) for pad in pads],
         rhs_dilation=(dilation, dilation),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
@@ -163,10 +193,10 @@ def convolution(x, kernel, stride, dilation, groups):
 
 def shifted_sums(x, kernel, stride, dilation):
     """A depthwise convolution as shifted multiply-adds: many times faster on XLA's CPU backend."""
-    k, (height, width) = kernel.shape[0], x.shape[1:3]
-    pad = dilation * (k // 2)
-    x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    corners = [(i, j) for i in range(k) for j in range(k)]
+    (rows, columns), (height, width) = kernel.shape[:2], x.shape[1:3]
+    pads = [(dilation * (k // 2),) * 2 for k in (rows, columns)]
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    corners = [(i, j) for i in range(rows) for j in range(columns)]
     return sum(
         x[:, i * dilation : i * dilation + height, j * dilation : j * dilation + width][
             :, ::stride, ::stride
@@ -216,41 +246,48 @@ def read_safetensors(path):
 # ---- use ----------------------------------------------------------------------------------------
 
 
-def standardise(images):
-    """Raw images (of the kind that the network was trained on) as its input."""
-    x = np.asarray(images, np.float32)
-    x = x[..., None] if x.ndim == 3 and INPUT_SHAPE[2] == 1 else x
-    if x.ndim != 4 or x.shape[1:] != INPUT_SHAPE:
-        raise ValueError(f"images must be [number, {str(INPUT_SHAPE)[1:-1]}]; got {[*x.shape]}.")
-    mean, std = (np.asarray(each, np.float32).reshape(1, 1, 1, -1) for each in (MEAN, STD))
+def standardise(examples):
+    """Raw examples (of the kind that the network was trained on) as its input."""
+    x = np.asarray(examples, np.float32)
+    x = x[..., None] if x.ndim == len(INPUT_SHAPE) and INPUT_SHAPE[-1] == 1 else x
+    if x.shape[1:] != INPUT_SHAPE:
+        raise ValueError(f"examples must be [number, {str(INPUT_SHAPE)[1:-1]}]; got {[*x.shape]}.")
+    axes = (1,) * len(INPUT_SHAPE)
+    mean, std = (np.asarray(each, np.float32).reshape(*axes, -1) for each in (MEAN, STD))
     return (x - mean) / std
 
 
 @jax.jit
 def logits(variables, x):
-    """Standardised images to logits `[number, classes]`."""
+    """Standardised examples to logits, `NUM_CLASSES` an example (or a place of it)."""
     return Network().apply(variables, x)
 
 
-def predict(images, variables=None, batch_size=256):
-    """Raw images to class indices, `batch_size` at a time."""
-    x, variables = standardise(images), load() if variables is None else variables
-    parts = [x[i : i + batch_size] for i in range(0, len(x), batch_size)]
-    classes = [np.asarray(logits(variables, part)).argmax(-1) for part in parts]
-    return np.concatenate([np.zeros(0, int), *classes])
+def predict(examples, variables=None, batch_size=256):
+    """Raw examples to what the network says of them, `batch_size` at a time: the number of a class,
+    the probability of each label, or the numbers of a regression."""
+    x, variables = standardise(examples), load() if variables is None else variables
+    parts = [x[i : i + batch_size] for i in range(0, max(len(x), 1), batch_size)]
+    found = np.concatenate([np.asarray(logits(variables, part)) for part in parts])
+    if KIND in ("classification", "segmentation"):
+        return found.argmax(-1)
+    return np.asarray(nn.sigmoid(found)) if KIND == "multi_label" else found
 
 
 def main(arguments):
-    """Prints the class of each image in a .npy file, a line each."""
-    if len(arguments) != 1:
-        print("usage: python model.py images.npy", file=sys.stderr)
+    """Prints what the network says of each example in a .npy file, a line each, or writes it."""
+    if len(arguments) not in (1, 2):
+        print("usage: python model.py examples.npy [predictions.npy]", file=sys.stderr)
         return 2
     try:
-        classes = predict(np.load(arguments[0], allow_pickle=False))
+        found = predict(np.load(arguments[0], allow_pickle=False))
+        if len(arguments) == 2:
+            np.save(arguments[1], found)
+            return 0
     except (OSError, ValueError, EOFError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print("".join(f"{each}\n" for each in classes), end="")
+    print("".join(" ".join(map(str, np.ravel(each))) + "\n" for each in found), end="")
     return 0
 
 

@@ -190,20 +190,25 @@ def context_features(
     """The request as numbers of order one, `NUM_FEATURES` of them.
 
     `log2(height) / 2 - 2.5`, the same of the width, `log2(channels) / 2`, `log2(classes) / 4 - 1`
-    (a 32 x 32 image has 0, 0; 224 x 224 has 1.4), `stem_stride - 1`, a flag for each of `KINDS`;
-    then for params, MACs, activation memory, latency and steps of training `log10(value) - m`
-    (m = 5.5, 7.5, 6.5, 0.5, 3.5) and a flag, and for the quality itself (already standardised) and
-    a flag. What is not given is 0, and so is its flag.
+    (a 32 x 32 image has 0, 0; 224 x 224 has 1.4; a series counts as the square image of as many
+    pixels), `stem_stride - 1`, a flag for each of `KINDS`; then for params, MACs, activation
+    memory, latency and steps of training `log10(value) - m` (m = 5.5, 7.5, 6.5, 0.5, 3.5) and a
+    flag, and for the quality itself (already standardised) and a flag. What is not given is 0, and
+    so is its flag.
     """
-    height, width, channels = task.input_shape
+    height, width = task.sides
+    if task.is_series:
+        height = width = np.sqrt(height)
     given = {**(budget or Budget())._asdict(), "steps": steps, "quality": quality}
     features = [
         np.log2(height) / 2 - 2.5,
         np.log2(width) / 2 - 2.5,
-        np.log2(channels) / 2,
+        np.log2(task.channels) / 2,
         np.log2(max(task.num_classes, 1)) / 4 - 1,
         task.stem_stride - 1.0,
-        *(float(task.kind == kind) for kind in KINDS),
+        float(task.kind == "multi_label"),
+        float(task.is_dense),
+        float(task.kind in ("regression", "dense_regression")),
     ]
     for name in OPTIONAL_FEATURES:
         value = given[name]

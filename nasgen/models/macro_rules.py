@@ -80,7 +80,7 @@ def _completions(
     """Cost of the sentence `..., (channels, stride, repeats), END, 8`; inf if it breaks a rule."""
     channels, stride, repeats = jnp.broadcast_arrays(channels, stride, repeats)
     cost, in_channels, height, width = _before(state, channels, bounds)
-    legal = (stride == 1) | (jnp.minimum(height, width) >= 2)
+    legal = (stride == 1) | (jnp.maximum(height, width) >= 2)
     legal &= state.cells + repeats <= MAX_CELLS
     stage_cost, height, width = bounds.stage(in_channels, channels, stride, repeats, height, width)
     head_cost = bounds.head(channels, jnp.float32(CHANNEL_STEP), height, width)

@@ -10,6 +10,7 @@ which add a projection, and a 1x1 convolution behind a pooling. A stage repeated
 what `again` says.
 """
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
@@ -38,12 +39,15 @@ class Polynomials(NamedTuple):
 
     stages: coefficients of uu, uc, cc, u, c where u and c differ, of cc, c where they are equal,
         and of cc, c once more for every further repeat; each for all stages.
+    maps: coefficients of each stage's input width times the final width, which the maps before
+        strides have in the head of a dense task.
     stem, final, last: coefficients of the first stage's width, the final width, the last stage's.
     product: of the last stage's times the final width. constant: what no width changes.
     end: the last stage's place.
     """
 
     stages: Float[np.ndarray, "batch products costs"]
+    maps: Float[np.ndarray, "batch stages costs"]
     stem: Float[np.ndarray, "batch costs"]
     final: Float[np.ndarray, "batch costs"]
     last: Float[np.ndarray, "batch costs"]
@@ -73,7 +77,9 @@ def evaluate(
     costs = np.concatenate(parts, -1) @ polynomials.stages
     end = np.broadcast_to(polynomials.end[:, None, None], (*c.shape[:2], 1))
     last, final = np.take_along_axis(c, end, -1), final_steps[..., None]
-    _, stem, per_final, per_last, product, constant, _ = polynomials
+    _, maps, stem, per_final, per_last, product, constant, _ = polynomials
+    if maps.any():
+        costs += (u * final) @ maps
     costs += c[..., :1] * stem[:, None] + final * per_final[:, None] + last * per_last[:, None]
     return costs + (last * final) * product[:, None] + constant[:, None]
 
@@ -85,7 +91,9 @@ def polynomials(
     there = macros.repeats > 0
     pixels = stage_pixels(macros.strides, tasks)
     before, after = pixels[:, :-1][there], pixels[:, 1:][there]
-    different, equal, again = _cell_terms(cells, ops, macros.strides[there] != 1)
+    series = np.array([task.is_series for task in tasks], bool)
+    of_cells = np.broadcast_to(series[:, None], there.shape)[there]
+    different, equal, again = _cell_terms(cells, ops, macros.strides[there] != 1, of_cells)
     rows = (
         _costs(different, before, after),
         _collapsed(_costs(equal, before, after)),
@@ -98,28 +106,48 @@ def polynomials(
         blocks.append(np.moveaxis(block, 2, 1))  # [batch, products, stages, costs]
     stages = np.concatenate(blocks, 1)
     stages = stages.reshape(len(there), stages.shape[1] * stages.shape[2], len(COSTS))
-    channels, classes = (
-        np.array([value(task) for task in tasks], float)
-        for value in (lambda task: task.input_shape[2], lambda task: task.num_classes)
-    )
+    numbers = [(t.channels, t.num_classes, t.is_dense, t.stem_stride) for t in tasks]
+    channels, classes, dense, stem_stride = np.reshape(numbers, (-1, 4)).T.astype(float)
+    area = np.where(series, 3, 9)  # of windows of three
     first, end = pixels[:, 0], pixels[:, -1]
     step, zero, one = float(CHANNEL_STEP), np.zeros(len(there)), np.ones(len(there))
     table = {
-        "stem": (step * (9 * channels + 2), step * 9 * channels * first, step * BYTES * first),
+        "stem": (
+            step * (area * channels + 2),
+            step * area * channels * first,
+            step * BYTES * first,
+        ),
         "final": (step * (2 + classes), step * classes, step * BYTES * end),
         "last": (2 * step * one, zero, step * BYTES * end),
         "product": (step**2 * one, step**2 * end, zero),
         "constant": (classes, zero, BYTES * classes),
     }
     columns = {name: np.stack(parts, 1) for name, parts in table.items()}
-    return Polynomials(stages=stages, **columns, end=np.maximum(there.sum(1) - 1, 0))
+    maps = np.zeros((*there.shape, len(COSTS)))
+    if dense.any():
+        strided, inputs = dense[:, None] * (macros.strides == 2), pixels[:, :-1]
+        maps = step**2 * np.stack([strided, strided * inputs, 0 * strided], 2)
+        raised = (strided * inputs).sum(1)
+        columns["final"] += _rows(  # each map's norm, its values and those doubled; the last two
+            2 * step * strided.sum(1) + dense * step * (area + 2),
+            dense * step * (area * first + classes * (first - 1)),
+            BYTES * step * (2 * raised + dense * first),
+        )
+        whole = np.array([t.sides for t in tasks]).prod(1) * (stem_stride == 2)
+        columns["constant"] += _rows(zero, zero, dense * BYTES * classes * (first - 1 + whole))
+    end = np.maximum(there.sum(1) - 1, 0)
+    return Polynomials(stages=stages, maps=maps, **columns, end=end)
+
+
+def _rows(*columns: np.ndarray) -> Float[np.ndarray, "batch costs"]:
+    return np.stack(columns, 1)
 
 
 def stage_pixels(
     strides: Int[np.ndarray, "batch stages"], tasks: Sequence[Task]
 ) -> Float[np.ndarray, "batch ends"]:
     """Pixels behind the stem and behind every stage (absent ones change nothing)."""
-    sides = np.array([[out_size(n, t.stem_stride) for n in t.input_shape[:2]] for t in tasks])
+    sides = np.array([[out_size(n, t.stem_stride) for n in t.sides] for t in tasks])
     sides = sides.reshape(-1, 2)
     pixels = [sides.prod(1)]
     for stride in strides.T:
@@ -128,10 +156,17 @@ def stage_pixels(
     return np.stack(pixels, 1).astype(np.float64)
 
 
-def _cell_terms(cells: CellBatch, ops: tuple[Op, ...], strided) -> tuple[np.ndarray, ...]:
+def _cell_terms(cells: CellBatch, ops: tuple[Op, ...], strided, series) -> tuple[np.ndarray, ...]:
     """Terms `[cells, 2, terms]` of a stage's first cell, where its width changes and where not, and
-    of a further one. See `_op_terms`."""
-    equal, different = op_tables(ops)
+    of a further one. See `_op_terms`. series: which cells are in networks of series."""
+    if not series.any():
+        return _cell_terms_of(cells, ops, strided, 2)
+    both = zip(*(_cell_terms_of(cells, ops, strided, dims) for dims in (1, 2)), strict=True)
+    return tuple(np.where(series[:, None, None], one, two) for one, two in both)
+
+
+def _cell_terms_of(cells, ops: tuple[Op, ...], strided, dims: int) -> tuple[np.ndarray, ...]:
+    equal, different = op_tables(ops, dims)
     first, other, sums_output = op_counts(cells, len(ops))
     output = np.zeros((2, _NUM_TERMS))
     output[1, _VALUES.stop - 1] = 1
@@ -161,16 +196,16 @@ def op_counts(cells: CellBatch, num_ops: int) -> tuple[np.ndarray, np.ndarray, n
 
 
 @cache
-def op_tables(ops: tuple[Op, ...]) -> tuple[np.ndarray, np.ndarray]:
+def op_tables(ops: tuple[Op, ...], dims: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """`_op_terms` of every op, between equal widths and between different ones."""
-    equal, different = ([_op_terms(op, widens) for op in ops] for widens in (False, True))
+    equal, different = ([_op_terms(op, widens, dims) for op in ops] for widens in (False, True))
     return np.stack(equal), np.stack(different)
 
 
-def _op_terms(op: Op, widens: bool) -> Float[np.ndarray, "2 terms"]:
+def _op_terms(op: Op, widens: bool, dims: int) -> Float[np.ndarray, "2 terms"]:
     """Terms of all layers of an op, those before its stride and those from there on."""
     pairs = ((8, 16), (16, 8)) if widens else ((8, 8), (8, 8))
-    chains = [[layer for _, layer in op_layers(op, u, c, 2)] for u, c in pairs]
+    chains = [[layer for _, layer in op_layers(op, u, c, 2, dims)] for u, c in pairs]
     terms, place = np.zeros((2, _NUM_TERMS)), 0
     for layer, other in zip(*chains, strict=True):
         place = max(place, layer.stride - 1)
@@ -187,7 +222,7 @@ def _form(first: int, second: int, widens: bool) -> tuple[float, float]:
 
 
 def _layer_terms(layer: Layer, inputs, outputs) -> Float[np.ndarray, " terms"]:
-    terms, area = np.zeros(_NUM_TERMS), layer.kernel**2
+    terms, area = np.zeros(_NUM_TERMS), math.prod(layer.window)
     (a, b), (c, d) = inputs, outputs
     if layer.kind == "conv":
         terms[_KERNEL] = area * np.array([a * c, a * d + b * c, b * d, 0, 0])

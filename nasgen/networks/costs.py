@@ -84,8 +84,11 @@ def count_many(
     """Exact costs of many architectures of `open`, for one task or for one each, as int64 arrays
     `[batch]`.
 
-    Architectures of the tabular spaces, which are cells, have plans to `count` instead.
+    Architectures of the tabular spaces, which are cells, and those with an excitation have plans to
+    `count` instead: ValueError for these.
     """
+    if any(one.excitation for one in architectures):
+        raise ValueError("`architectures` must have no excitation; count their plans instead.")
     macros = macro.pack([one.macro for one in architectures])
     cells = graphs.pack([cell for one in architectures for cell in one.cells])
     tasks = [tasks] * len(architectures) if isinstance(tasks, Task) else tasks
@@ -100,11 +103,11 @@ def count_batch(
     polynomial = polynomials(macros, cells, ops, tasks)
     choices = (array[:, None] for array in (steps, finals, macros.repeats))
     params, macs, memory = evaluate(polynomial, *choices)[:, 0].T.astype(np.int64)
-    layers, depth = _layers_and_depth(macros, cells, ops)
+    layers, depth = _layers_and_depth(macros, cells, ops, tasks)
     return Costs(params, macs, layers, depth, memory)
 
 
-def _layers_and_depth(macros: MacroBatch, cells: CellBatch, ops: tuple[Op, ...]) -> tuple:
+def _layers_and_depth(macros: MacroBatch, cells: CellBatch, ops: tuple[Op, ...], tasks) -> tuple:
     """Layers, and the most of them on one path, of every network."""
     there, channels = macros.repeats > 0, macros.channels
     inputs = np.concatenate([channels[:, :1], channels[:, :-1]], 1)
@@ -123,11 +126,13 @@ def _layers_and_depth(macros: MacroBatch, cells: CellBatch, ops: tuple[Op, ...])
         again * (repeats + 1) + changes + matched,
         first_depth + repeats * again_depth,
     )
+    dense = np.array([task.is_dense for task in tasks], np.int64)
     found = []
     for total in totals:
         whole = np.zeros(there.shape, np.int64)
         whole[there] = total
-        found.append(whole.sum(1) + 3)  # stem, last convolution, classifier
+        found.append(whole.sum(1) + 3 + dense)  # stem, last convolution, classifier; smoothing
+    found[0] += dense * (macros.strides == 2).sum(1)
     return tuple(found)
 
 
@@ -145,13 +150,6 @@ def _cell_depths(batch: CellBatch, own, pools, changes, widens) -> Int[np.ndarra
         depth[:, v] = np.where(raw, 0, reach) + own[codes[:, v]] + matched
         depth[batch.nodes[:, v] == ABSENT, v] = 0
     return depth[:, -1]
-
-
-def _head_sums(channels, final, num_classes, pixels) -> _Sums:
-    norm = _Sums(2 * channels, 0, channels * pixels)
-    last = _layer(channels * final, final, pixels)
-    classifier = _layer(final * num_classes, 0 * final + num_classes, 1, norm=0, bias=1)
-    return norm + last + classifier
 
 
 class Bounds(NamedTuple):
@@ -172,31 +170,49 @@ class Bounds(NamedTuple):
 def bounds(tasks: Sequence[Task]) -> Bounds:
     """The bounds for a row of requests, a pytree of arrays `[requests]`, the numbers of their
     tasks; see `Bounds`. What is compiled with the bounds of some tasks serves all others."""
-    numbers = [(t.input_shape[2], t.stem_stride, t.num_classes) for t in tasks]
-    channels, strides, classes = np.reshape(numbers, (-1, 3)).T.astype(np.float32)
-    stem = Partial(_stem_bound, channels, strides)
-    return Bounds(stem, Partial(_stage_bound), Partial(_head_bound, classes))
+    areas = [3 if task.is_series else 9 for task in tasks]  # of windows of three
+    numbers = [
+        (t.channels, t.stem_stride, t.num_classes, t.is_dense, area)
+        for t, area in zip(tasks, areas, strict=True)
+    ]
+    numbers = np.reshape(numbers, (-1, 5)).T.astype(np.float32)
+    channels, strides, classes, dense, area = numbers
+    stem = Partial(_stem_bound, channels, strides, classes, dense, area)
+    return Bounds(stem, Partial(_stage_bound, dense), Partial(_head_bound, classes, dense))
 
 
-def _stem_bound(input_channels, stride, channels, height, width):
+def _stem_bound(input_channels, stride, classes, dense, area, channels, height, width):
+    """Of a dense task also the last two layers, which work at this size, at the least width."""
     height, width = _halved(height, stride), _halved(width, stride)
-    return _stack(_layer(9 * input_channels * channels, channels, height * width)), height, width
+    pixels = height * width
+    own = _layer(area * input_channels * channels, channels, pixels)
+    smooth = _layer(area * CHANNEL_STEP, CHANNEL_STEP, pixels)
+    classifier = _layer(CHANNEL_STEP * classes, classes, pixels, norm=0, bias=1)
+    return _stack(own + (smooth + classifier) * dense), height, width
 
 
-def _stage_bound(in_channels, channels, stride, repeats, height, width):
+def _stage_bound(dense, in_channels, channels, stride, repeats, height, width):
     """A stage costs at least the projection of its input where stride or width change; every cell
-    also holds one op, whose cheapest kind (pooling) has no weights."""
+    also holds one op, whose cheapest kind (pooling) has no weights. What a dense task's head makes
+    of the map before a stride costs at least what it does at the least width."""
+    finer = height * width
     height, width = _halved(height, stride), _halved(width, stride)
     pixels = height * width
     changes = (stride != 1) | (in_channels != channels)
     first = _layer(in_channels * channels, channels, pixels) * changes
     pool = _Sums(0, 0, jnp.minimum(in_channels, channels) * pixels)
     rest = _Sums(0, 0, channels * pixels) * (repeats - 1)
-    return _stack(first + pool + rest), height, width
+    lateral = _layer(in_channels * CHANNEL_STEP, CHANNEL_STEP, finer)
+    lateral = (lateral + _Sums(0, 0, CHANNEL_STEP * finer)) * (dense * (stride != 1))
+    return _stack(first + pool + rest + lateral), height, width
 
 
-def _head_bound(num_classes, channels, final_width, height, width):
-    return _stack(_head_sums(channels, final_width, num_classes, height * width))
+def _head_bound(num_classes, dense, channels, final_width, height, width):
+    pixels = height * width
+    norm = _Sums(2 * channels, 0, channels * pixels)
+    last = _layer(channels * final_width, final_width, pixels)
+    classifier = _layer(final_width * num_classes, 0 * final_width + num_classes, 1, norm=0, bias=1)
+    return _stack(norm + last + classifier * (1 - dense))
 
 
 def _halved(size, stride):

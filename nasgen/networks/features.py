@@ -48,7 +48,7 @@ def features(plan: Plan) -> Float[np.ndarray, " features"]:
             math.log(costs.params),
             math.log(max(costs.macs, 1)),
             math.log(costs.activation_memory),
-            math.log(math.prod(plan.input_shape[:2])),
+            math.log(math.prod(plan.input_shape[:-1])),
             math.log(plan.num_classes),
         ],
         np.float64,

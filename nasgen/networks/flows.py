@@ -13,6 +13,7 @@ from nasgen.networks import linear_maps
 from nasgen.networks.padding import Weights, bucket, true_gradient
 from nasgen.networks.plan import Plan
 from nasgen.networks.walks import Tensor, add_up
+from nasgen.types import sides
 
 
 class Flow(NamedTuple):
@@ -26,7 +27,7 @@ def walk_flows(plan: Plan, weights: Sequence[Weights], run, *, dtype=np.float32)
     """dR/dkernel of each step as a `Flow`, padded; None where the step has no kernel or nobody
     reads it."""
     positive = [{name: np.abs(array) for name, array in w.items()} for w in weights]
-    shape = (1, *plan.input_shape[:2], bucket(plan.input_shape[2]))
+    shape = (1, *sides(plan.input_shape), bucket(plan.input_shape[-1]))
     values, inputs = [Flow(np.ones(shape, dtype), 0.0)], []
     for step, w in zip(plan.steps, positive, strict=True):
         flow = _sum(run, [values[i] for i in step.inputs])

@@ -180,11 +180,16 @@ def table_to_json(table: Table) -> dict[str, Any]:
     return {**table._asdict(), "layers": rows}
 
 
+def _layer(fields: dict[str, Any]) -> Layer:
+    """From JSON, which knows no tuples."""
+    return Layer(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+
+
 def table_from_json(values: dict[str, Any]) -> Table:
     """The table of `table_to_json`. Raises ValueError where `values` is none."""
     try:
         layers = {
-            (Layer(**row["layer"]), (int(row["size"][0]), int(row["size"][1]))): float(row["ms"])
+            (_layer(row["layer"]), (int(row["size"][0]), int(row["size"][1]))): float(row["ms"])
             for row in values["layers"]
         }
         return Table(**{**values, "layers": layers})

@@ -21,8 +21,7 @@ from jaxtyping import Float
 from scipy.optimize import nnls
 
 from nasgen.networks.latency import Signature, Table, live_steps, signature
-from nasgen.networks.ops import out_size
-from nasgen.networks.plan import Layer, Plan, weight_shapes
+from nasgen.networks.plan import Layer, Plan, size_after, weight_shapes
 
 _SMALL_MS = 5e-3  # below it a layer's error counts as absolute: timer noise
 _FOLDS = 5
@@ -48,9 +47,9 @@ def group(layer: Layer) -> str:
 @cache
 def _layer_terms(layer: Layer, size: tuple[int, int]) -> tuple[float, ...]:
     pixels = math.prod(size)
-    after = 1 if layer.kind == "linear" else math.prod(out_size(n, layer.stride) for n in size)
-    kernel = weight_shapes(layer).get("kernel", (layer.kernel, layer.kernel, layer.out_channels))
-    window = layer.kernel**2 * layer.in_channels * after if layer.kind == "conv" else 0
+    after = math.prod(size_after(layer, size))
+    kernel = weight_shapes(layer).get("kernel", (*layer.window, layer.out_channels))
+    window = math.prod(layer.window) * layer.in_channels * after if layer.kind == "conv" else 0
     read, written = pixels * layer.in_channels, after * layer.out_channels
     return (1.0, math.prod(kernel) * after, read, written, window)
 

@@ -5,6 +5,7 @@ Arrays are padded (`padding`). `run(name, constants, *arrays)` calls a primitive
 
 import numpy as np
 
+from nasgen.networks.ops import corners_of
 from nasgen.networks.padding import bucket, padded_layer
 from nasgen.networks.plan import Layer
 from nasgen.networks.primitives import MAX_CORNERS
@@ -32,18 +33,20 @@ def forward(run, layer: Layer, weights: dict, x, *, relu: bool = False):
     if layer.kind == "shift":
         return run("shift", (1,), x)
     if layer.kind == "depthwise":
-        constants = (layer.kernel, _dilation(layer), layer.stride, int(relu))
+        constants = (*layer.window, _dilation(layer), layer.stride, int(relu))
         return run("depthwise", constants, x, weights["kernel"])
     if layer.kind == "zero":
         height, width = (-(-n // layer.stride) for n in x.shape[1:3])
         return np.zeros((x.shape[0], height, width, out), x.dtype)
     if layer.kind == "linear":
         x = run("pixel_mean", (), x)
-    if layer.kind == "linear" or layer.kernel == 1:
+    if layer.kind == "upsample":
+        return run("upsample", layer.crop, x)
+    if layer.kind in ("linear", "pixelwise") or layer.kernel == 1:
         x = run("subsample", (), x) if layer.stride == 2 else x
         y = run("matmul", (out,), x, _matrix(layer, weights["kernel"]))
     else:
-        y = run("convolution", (out, layer.kernel, layer.stride), x, weights["kernel"])
+        y = run("convolution", (out, *layer.window, layer.stride), x, weights["kernel"])
     return run("bias", (), y, weights["bias"]) if layer.bias else y
 
 
@@ -75,13 +78,15 @@ def input_gradient(run, layer: Layer, weights: dict, x, g):
     if layer.kind == "avg_pool" and layer.kernel > 1:
         return run("pool_backward", (layer.kernel, layer.stride, height, width), g)
     if layer.kind == "conv" and layer.kernel > 1:
-        constants = (height, width, layer.stride, layer.kernel, bucket(layer.in_channels))
+        constants = (height, width, layer.stride, *layer.window, bucket(layer.in_channels))
         return run("convolution_input_gradient", constants, g, weights["kernel"])
     if layer.kind == "depthwise":
         g = run("spread", (height, width), g) if layer.stride == 2 else g
-        constants = (layer.kernel, _dilation(layer), 1, 0)
+        constants = (*layer.window, _dilation(layer), 1, 0)
         return run("depthwise", constants, g, weights["kernel"][::-1, ::-1])
-    if layer.kind in ("conv", "linear"):
+    if layer.kind == "upsample":
+        return run("upsample_backward", (), g)
+    if layer.kind in ("conv", "linear", "pixelwise"):
         kernel = _matrix(layer, weights["kernel"])
         g = run("matmul_input_gradient", (bucket(layer.in_channels),), g, kernel)
     if layer.kind == "linear":
@@ -90,8 +95,9 @@ def input_gradient(run, layer: Layer, weights: dict, x, g):
 
 
 def kernel_gradient(run, layer: Layer, x, g, *, relu: bool = False):
-    """The gradient by the kernel: `[k, k, in, out]`, `[in, out]` for kernel 1, for depthwise
-    `[rows, channels]`, only the first `k * k` rows of which count. relu: as in `forward`."""
+    """The gradient by the kernel: `[rows, columns, in, out]`, `[in, out]` for kernel 1, for
+    depthwise `[shifts, channels]`, of which as many count as the kernel has places. relu: as in
+    `forward`."""
     if relu and layer.kind != "depthwise":
         x = run("relu", (), x)
     out = padded_layer(layer).out_channels
@@ -99,9 +105,10 @@ def kernel_gradient(run, layer: Layer, x, g, *, relu: bool = False):
         g = run("spread", x.shape[1:3], g) if layer.stride == 2 else g
         if layer.kernel == 1:
             return run("channel_products", (int(relu),), x, g)
-        return run("depthwise_gradient", (int(relu),), x, g, *_corners(layer))
+        constants = int(relu), int(layer.window[1] > 1)
+        return run("depthwise_gradient", constants, x, g, *_corners(layer))
     if layer.kind == "conv" and layer.kernel > 1:
-        return run("convolution_kernel_gradient", (out, layer.kernel, layer.stride), x, g)
+        return run("convolution_kernel_gradient", (out, *layer.window, layer.stride), x, g)
     if layer.kind == "linear":
         x = run("pixel_mean", (), x)
     elif layer.stride == 2:
@@ -110,9 +117,7 @@ def kernel_gradient(run, layer: Layer, x, g, *, relu: bool = False):
 
 
 def _corners(layer: Layer) -> tuple[np.ndarray, np.int32]:
-    offsets = layer.dilation * (np.arange(layer.kernel) - layer.kernel // 2)
+    found = layer.dilation * (corners_of(*layer.window) - np.array(layer.window) // 2)
     corners = np.zeros((MAX_CORNERS, 2), np.int32)
-    corners[: layer.kernel**2] = np.stack(np.meshgrid(offsets, offsets, indexing="ij"), -1).reshape(
-        -1, 2
-    )
-    return corners, np.int32(layer.kernel**2)
+    corners[: len(found)] = found
+    return corners, np.int32(len(found))

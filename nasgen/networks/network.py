@@ -54,6 +54,12 @@ def linear_part(layer: Layer, weights: Weights, x: Array, *, lowering: str = "au
         y = ops.max_pool(x, kernel=layer.kernel, stride=layer.stride)
     elif layer.kind == "linear":
         y = x.mean((1, 2)) @ weights["kernel"]
+    elif layer.kind == "pixelwise":
+        y = (x.reshape(-1, x.shape[-1]) @ weights["kernel"]).reshape(*x.shape[:-1], -1)
+    elif layer.kind == "upsample":
+        y = ops.upsample(x, layer.crop)
+    elif layer.kind == "squeeze":
+        y = x.mean((1, 2), keepdims=True)
     elif layer.kind == "zero":
         size = (ops.out_size(n, layer.stride) for n in x.shape[1:3])
         y = jnp.zeros((x.shape[0], *size, layer.out_channels), x.dtype)
@@ -112,22 +118,30 @@ def _exact(x: Array) -> Array:
 
 
 class Network(nn.Module):
-    """The network of a plan: images to logits; collections `params` and `batch_stats`."""
+    """The network of a plan: images or series to logits; collections `params`, `batch_stats`.
+
+    Logits are `[batch, classes]`, of a dense task `[batch, height, width, classes]`, of a dense
+    task of series `[batch, length, classes]`."""
 
     plan: Plan
     lowering: str = "auto"
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "batch height width channels"], *, train: bool = False
-    ) -> Float[Array, "batch classes"]:
-        values = [x]
+        self, x: Float[Array, "batch *places channels"], *, train: bool = False
+    ) -> Float[Array, "batch *where classes"]:
+        is_series = len(self.plan.input_shape) == 2
+        values = [x[:, :, None] if is_series else x]
         for step in self.plan.steps:
             first, *others = (values[i] for i in step.inputs)
+            if step.layer.kind == "excite":
+                values.append(first * nn.sigmoid(others[0]))
+                continue
             total = sum(others, first)
             module = _LayerModule(step.layer, self.lowering, name=step.name)
             values.append(module(total, train=train))
-        return _exact(values[-1])
+        logits = _exact(values[-1])
+        return logits[:, :, 0] if is_series and logits.ndim == 4 else logits
 
 
 def draw_weights(rng: np.random.Generator, layer: Layer) -> dict[str, np.ndarray]:

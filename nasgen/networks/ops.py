@@ -1,8 +1,8 @@
 """The kernels that every network is made of, each with a lowering per backend.
 
-Arrays are NHWC, dense kernels HWIO, depthwise kernels `[k, k, channels]`. Padding is symmetric,
-`dilation * (k - 1) / 2` on each side, so stride 1 keeps the size and stride 2 halves it, rounding
-up.
+Arrays are NHWC, dense kernels HWIO, depthwise kernels `[rows, columns, channels]`; a series is one
+column of pixels, its kernels have one column too. Padding is symmetric, `dilation * (k - 1) / 2` on
+each side, so stride 1 keeps the size and stride 2 halves it, rounding up.
 
 Why lowerings: XLA's CPU backend runs a grouped convolution 10-30 times slower than the same sum
 written as shifted multiply-adds, a 1x1 convolution up to 3 times slower than a matmul, and pooling
@@ -31,7 +31,7 @@ def uses_shifts(lowering: str = "auto") -> bool:
     return jax.default_backend() == "cpu" if lowering == "auto" else lowering == "shifts"
 
 
-def per_channel(vector: Float[Array, " channels"], x: Array) -> Array:
+def per_channel(vector: Float[Array | np.ndarray, " channels"], x: Array) -> Array:
     """One number a channel, with as many axes as `x` (ranks are never promoted silently)."""
     return lax.expand_dims(vector, range(x.ndim - 1))
 
@@ -43,14 +43,14 @@ def out_size(size: int, stride: int) -> int:
 
 def convolution(
     x: Float[Array, "batch height width in"],
-    kernel: Float[Array, "k k in out"],
+    kernel: Float[Array, "rows columns in out"],
     *,
     stride: int = 1,
     dilation: int = 1,
     lowering: str = "auto",
 ) -> Float[Array, "batch height2 width2 out"]:
     """Dense convolution."""
-    if kernel.shape[0] == 1 and uses_shifts(lowering):
+    if kernel.shape[:2] == (1, 1) and uses_shifts(lowering):
         x = x[:, ::stride, ::stride]
         # Flat rows: the kernel's gradient is then one matmul, four times faster than over pixels.
         return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:-1], -1)
@@ -58,21 +58,26 @@ def convolution(
 
 
 def _native(x, kernel, stride: int, dilation: int, *, groups: int):
-    pad = dilation * (kernel.shape[0] - 1) // 2
     return lax.conv_general_dilated(
         x,
         kernel,
         (stride, stride),
-        ((pad, pad), (pad, pad)),
+        [(pad, pad) for pad in _margins(kernel, dilation)],
         rhs_dilation=(dilation, dilation),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )
 
 
+def _margins(kernel: Array, dilation: int) -> tuple[int, int]:
+    """Rows and columns of padding on each side."""
+    rows, columns = (dilation * (k - 1) // 2 for k in kernel.shape[:2])
+    return rows, columns
+
+
 def depthwise(
     x: Float[Array, "batch height width channels"],
-    kernel: Float[Array, "k k channels"],
+    kernel: Float[Array, "rows columns channels"],
     *,
     stride: int = 1,
     dilation: int = 1,
@@ -89,18 +94,18 @@ def depthwise(
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _shifted_depthwise(stride: int, dilation: int, x, kernel):
-    k = kernel.shape[0]
-    pad = dilation * (k - 1) // 2
+    rows, columns = _margins(kernel, dilation)
     out = (out_size(x.shape[1], stride), out_size(x.shape[2], stride))
-    return _shift_and_add(_pad(x, pad, pad, pad, pad), kernel, out, stride, dilation)
+    padded = _pad(x, rows, rows, columns, columns)
+    return _shift_and_add(padded, kernel, out, stride, dilation)
 
 
 def _shift_and_add(x, kernel, out: tuple[int, int], stride: int, dilation: int):
-    k = kernel.shape[0]
+    rows, columns = kernel.shape[:2]
     windows = [
         _window(x, i * dilation, j * dilation, out, stride) * per_channel(kernel[i, j], x)
-        for i in range(k)
-        for j in range(k)
+        for i in range(rows)
+        for j in range(columns)
     ]
     return sum(windows[1:], windows[0])
 
@@ -129,20 +134,26 @@ def _depthwise_backward(stride, dilation, residuals, g):
     """Input gradient: the same shifts with the kernel flipped. Kernel gradient: k * k sums of
     shifted products."""
     x, kernel = residuals
-    k, (height, width) = kernel.shape[0], x.shape[1:3]
-    pad = dilation * (k - 1) // 2
-    low = dilation * (k - 1) - pad
-    sizes = zip(x.shape[1:3], g.shape[1:3], strict=True)
-    high = [size - (stride * (n - 1) + 1) + pad for size, n in sizes]
-    spread = _pad(g, low, high[0], low, high[1], interior=stride - 1)
+    (rows, columns), (height, width) = kernel.shape[:2], x.shape[1:3]
+    pads = _margins(kernel, dilation)
+    low = [dilation * (k - 1) - pad for k, pad in zip(kernel.shape[:2], pads, strict=True)]
+    sizes = zip(x.shape[1:3], g.shape[1:3], pads, strict=True)
+    high = [size - (stride * (n - 1) + 1) + pad for size, n, pad in sizes]
+    spread = _pad(g, low[0], high[0], low[1], high[1], interior=stride - 1)
     dx = _shift_and_add(spread, kernel[::-1, ::-1], (height, width), 1, dilation)
 
-    if k == 1:
+    if rows == columns == 1:
         return dx, _channel_sum(x[:, ::stride, ::stride] * g).reshape(kernel.shape)
-    padded = _pad(x, pad, pad, pad, pad)
-    steps = dilation * np.arange(k, dtype=np.int32)
-    corners = np.stack(np.meshgrid(steps, steps, indexing="ij"), -1).reshape(k * k, 2)
-    return dx, shift_products(padded, g, corners, k * k, stride=stride).reshape(kernel.shape)
+    padded = _pad(x, pads[0], pads[0], pads[1], pads[1])
+    corners = dilation * corners_of(rows, columns)
+    shifts = shift_products(padded, g, corners, rows * columns, stride=stride)
+    return dx, shifts.reshape(kernel.shape)
+
+
+def corners_of(rows: int, columns: int) -> Int[np.ndarray, "shifts 2"]:
+    """Row and column of each place of a kernel, row by row."""
+    grid = np.meshgrid(*(np.arange(n, dtype=np.int32) for n in (rows, columns)), indexing="ij")
+    return np.stack(grid, -1).reshape(rows * columns, 2)
 
 
 def shift_products(
@@ -309,6 +320,16 @@ def shift(
 ) -> Float[Array, "batch height width channels"]:
     """The image moved by so many pixels up and left (down and right below zero); zeros enter."""
     return _pad(x, -by, by, -by, by)
+
+
+def upsample(
+    x: Float[Array, "batch height width channels"], crop: tuple[int, int]
+) -> Float[Array, "batch height2 width2 channels"]:
+    """Each pixel as four, without the last `crop` rows and columns: undoes the size of a stride."""
+    batch, height, width, channels = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
+    x = x.reshape(batch, 2 * height, 2 * width, channels)
+    return x[:, : 2 * height - crop[0], : 2 * width - crop[1]]
 
 
 def channel_mean(

@@ -39,7 +39,8 @@ def draw_weights(rng: np.random.Generator, plan: Plan) -> list[Weights]:
 @lru_cache(maxsize=2**16)
 def padded_layer(layer: Layer) -> Layer:
     """The layer with both widths in buckets; logits stay as many as there are classes."""
-    out = layer.out_channels if layer.kind == "linear" else bucket(layer.out_channels)
+    logits = layer.kind in ("linear", "pixelwise")
+    out = layer.out_channels if logits else bucket(layer.out_channels)
     return layer._replace(in_channels=bucket(layer.in_channels), out_channels=out)
 
 
@@ -62,7 +63,9 @@ def _pad_to(array: np.ndarray, shape: tuple[int, ...], dtype) -> np.ndarray:
 
 
 def pad_images(images: np.ndarray, *, dtype=np.float32) -> np.ndarray:
-    """Images with zeros for the channels that bucketing adds (none for up to three)."""
+    """Images with zeros for the channels that bucketing adds (none for up to three); series as
+    images of one column."""
+    images = images[:, :, None] if images.ndim == 3 else images
     return _pad_to(images, (*images.shape[:-1], bucket(images.shape[-1])), dtype)
 
 
@@ -89,7 +92,7 @@ def true_gradient(layer: Layer, dw: np.ndarray | None) -> Float[np.ndarray, "...
     if dw is None:
         return np.zeros(shape, np.float32)
     if layer.kind == "depthwise":
-        dw = dw[: layer.kernel**2].reshape(layer.kernel, layer.kernel, -1)
+        dw = dw[: math.prod(layer.window)].reshape(*layer.window, -1)
     elif layer.kind == "conv":
-        dw = dw.reshape(layer.kernel, layer.kernel, *dw.shape[-2:])
+        dw = dw.reshape(*layer.window, *dw.shape[-2:])
     return crop(dw, shape)

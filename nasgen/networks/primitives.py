@@ -132,18 +132,25 @@ def _bias(x, bias):
     return x + ops.per_channel(bias, x)
 
 
-def _depthwise(_kernel_size, dilation, stride, relu, x, kernel):
+def _depthwise(_rows, _columns, dilation, stride, relu, x, kernel):
     x = jax.nn.relu(x) if relu else x
     return ops.depthwise(x, kernel, stride=stride, dilation=dilation)
 
 
-def _depthwise_gradient(relu, x, g, corners, num_corners):
+def _depthwise_gradient(relu, wide, x, g, corners, num_corners):
     """Sums of shifted products: the kernel's gradient, whatever its size and dilation (stride 1).
 
-    `corners` lists the shifts, padded to 25; only the first `num_corners` are computed."""
-    pad, x = MAX_SHIFT, jax.nn.relu(x) if relu else x
-    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    return ops.shift_products(padded, g, corners + pad, num_corners)
+    `corners` lists the shifts, padded to 25; only the first `num_corners` are computed. wide: 0
+    where they are all in one column."""
+    padded, margins = _with_margins(jax.nn.relu(x) if relu else x, wide)
+    return ops.shift_products(padded, g, corners + margins[None], num_corners)
+
+
+def _with_margins(x, wide):
+    """`x` with zeros around it as far as windows may reach, and where it begins in them."""
+    rows, columns = MAX_SHIFT, MAX_SHIFT * wide
+    padded = jnp.pad(x, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
+    return padded, np.array([rows, columns], np.int32)
 
 
 def _channel_products(relu, x, g):
@@ -154,17 +161,17 @@ def _channel_products(relu, x, g):
 MAX_CORNERS, MAX_SHIFT = 25, 4  # kernel 5, dilation 2
 
 
-def _convolution(_out, _kernel_size, stride, x, kernel):
+def _convolution(_out, _rows, _columns, stride, x, kernel):
     return ops.convolution(x, kernel, stride=stride)
 
 
-def _convolution_input_gradient(height, width, stride, _kernel_size, _in, g, kernel):
+def _convolution_input_gradient(height, width, stride, _rows, _columns, _in, g, kernel):
     x = jnp.zeros((g.shape[0], height, width, kernel.shape[2]), g.dtype)
     return jax.vjp(lambda x: ops.convolution(x, kernel, stride=stride), x)[1](g)[0]
 
 
-def _convolution_kernel_gradient(out, kernel_size, stride, x, g):
-    kernel = jnp.zeros((kernel_size, kernel_size, x.shape[3], out), g.dtype)
+def _convolution_kernel_gradient(out, rows, columns, stride, x, g):
+    kernel = jnp.zeros((rows, columns, x.shape[3], out), g.dtype)
     return jax.vjp(lambda k: ops.convolution(x, k, stride=stride), kernel)[1](g)[0]
 
 
@@ -189,6 +196,17 @@ def _max_pool_backward(kernel_size, stride, x, g):
 def _channels(start, keep, offset, width, x):
     """Channels `start` to `start + keep`, from number `offset` on among `width`, others zero."""
     return ops.place(x[..., start : start + keep], width, offset)
+
+
+def _upsample(rows, columns, x):
+    """Each pixel as four, without the last rows and columns."""
+    return ops.upsample(x, (rows, columns))
+
+
+def _upsample_backward(g):
+    batch, height, width, channels = g.shape
+    g = jnp.pad(g, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
+    return g.reshape(batch, -(-height // 2), 2, -(-width // 2), 2, channels).sum((2, 4))
 
 
 def _shift(by, x):
@@ -233,9 +251,18 @@ def _transfer(stride, _out, x, y):
 
 
 def _cross_entropy_gradient(logits, labels):
-    """Of the mean cross-entropy, by the logits."""
-    target = jax.nn.one_hot(labels, logits.shape[1], dtype=logits.dtype)
-    return (jax.nn.softmax(logits) - target) / logits.shape[0]
+    """Of the mean cross-entropy over examples and pixels, by the logits."""
+    target = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    return (jax.nn.softmax(logits) - target) / labels.size
+
+
+def _binary_cross_entropy_gradient(logits, targets):
+    """Of the mean over examples, pixels and classes, by the logits."""
+    return (jax.nn.sigmoid(logits) - targets) / logits.size
+
+
+def _mean_squared_error_gradient(logits, targets):
+    return 2 * (logits - targets) / logits.size
 
 
 # ---- each example alone in its batch: what couples examples, for all of them at once -------------
@@ -259,28 +286,26 @@ def _each_matmul_kernel_gradient(out, x, g):
     return jnp.einsum("bpi,bpo->bio", rows, g.reshape(x.shape[0], -1, out))
 
 
-def _each_convolution_kernel_gradient(out, kernel_size, stride, x, g):
-    """`[batch, k, k, in, out]`: a matmul for each pixel of the kernel."""
-    pad, (height, width) = (kernel_size - 1) // 2, g.shape[1:3]
-    x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    rows = [
+def _each_convolution_kernel_gradient(out, rows, columns, stride, x, g):
+    """`[batch, rows, columns, in, out]`: a matmul for each pixel of the kernel."""
+    (top, left), (height, width) = ((n - 1) // 2 for n in (rows, columns)), g.shape[1:3]
+    x = jnp.pad(x, ((0, 0), (top, top), (left, left), (0, 0)))
+    found = [
         _each_matmul_kernel_gradient(
             out, x[:, i : i + stride * height : stride, j : j + stride * width : stride], g
         )
-        for i in range(kernel_size)
-        for j in range(kernel_size)
+        for i, j in ops.corners_of(rows, columns)
     ]
-    return jnp.stack(rows, 1).reshape(len(x), kernel_size, kernel_size, x.shape[-1], out)
+    return jnp.stack(found, 1).reshape(len(x), rows, columns, x.shape[-1], out)
 
 
-def _each_depthwise_gradient(relu, x, g, corners, num_corners):
+def _each_depthwise_gradient(relu, wide, x, g, corners, num_corners):
     """`[batch, shifts, channels]`; see `_depthwise_gradient`."""
-    pad, x = MAX_SHIFT, jax.nn.relu(x) if relu else x
-    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    padded, (top, left) = _with_margins(jax.nn.relu(x) if relu else x, wide)
     zero, batch, channels = jnp.int32(0), x.shape[0], x.shape[-1]
 
     def add_shift(i, total):
-        start = zero, corners[i, 0] + pad, corners[i, 1] + pad, zero
+        start = zero, corners[i, 0] + top, corners[i, 1] + left, zero
         window = lax.dynamic_slice(padded, start, g.shape)
         return total.at[:, i].set((window * g).sum((1, 2)))
 
@@ -336,10 +361,10 @@ PRIMITIVES: dict[str, tuple[Callable, Callable[..., tuple]]] = {
         lambda s, out: (_array(*s), _array(*s[:-1], out)),
     ),
     "bias": (_bias, lambda s: (_array(*s), _array(s[-1]))),
-    "depthwise": (_depthwise, lambda s, k, d, t, relu: (_array(*s), _array(k, k, s[-1]))),
+    "depthwise": (_depthwise, lambda s, k, w, d, t, relu: (_array(*s), _array(k, w, s[-1]))),
     "depthwise_gradient": (
         _depthwise_gradient,
-        lambda s, relu: (
+        lambda s, relu, wide: (
             _array(*s),
             _array(*s),
             _array(MAX_CORNERS, 2, dtype=jnp.int32),
@@ -349,15 +374,15 @@ PRIMITIVES: dict[str, tuple[Callable, Callable[..., tuple]]] = {
     "channel_products": (_channel_products, lambda s, relu: (_array(*s), _array(*s))),
     "convolution": (
         _convolution,
-        lambda s, out, k, t: (_array(*s), _array(k, k, s[-1], out)),
+        lambda s, out, k, w, t: (_array(*s), _array(k, w, s[-1], out)),
     ),
     "convolution_input_gradient": (
         _convolution_input_gradient,
-        lambda s, h, w, t, k, i: (_array(*s), _array(k, k, i, s[-1])),
+        lambda s, h, w, t, k, v, i: (_array(*s), _array(k, v, i, s[-1])),
     ),
     "convolution_kernel_gradient": (
         _convolution_kernel_gradient,
-        lambda s, out, k, t: (_array(*s), _array(*_strided(s, t)[:-1], out)),
+        lambda s, out, k, w, t: (_array(*s), _array(*_strided(s, t)[:-1], out)),
     ),
     "pool": (_pool, lambda s, k, t: (_array(*s),)),
     "pool_backward": (_pool_backward, lambda s, k, t, h, w: (_array(*s),)),
@@ -367,6 +392,8 @@ PRIMITIVES: dict[str, tuple[Callable, Callable[..., tuple]]] = {
         lambda s, k, t: (_array(*s), _array(*_strided(s, t))),
     ),
     "channels": (_channels, lambda s, *_: (_array(*s),)),
+    "upsample": (_upsample, lambda s, *_: (_array(*s),)),
+    "upsample_backward": (_upsample_backward, lambda s: (_array(*s),)),
     "shift": (_shift, lambda s, by: (_array(*s),)),
     "patterns": (_patterns, lambda s: (_array(*s),)),
     "products": (_products, lambda s: (_array(*s), _array(*s))),
@@ -378,7 +405,15 @@ PRIMITIVES: dict[str, tuple[Callable, Callable[..., tuple]]] = {
     ),
     "cross_entropy_gradient": (
         _cross_entropy_gradient,
-        lambda s: (_array(*s), _array(s[0], dtype=jnp.int32)),
+        lambda s: (_array(*s), _array(*s[:-1], dtype=jnp.int32)),
+    ),
+    "binary_cross_entropy_gradient": (
+        _binary_cross_entropy_gradient,
+        lambda s: (_array(*s), _array(*s)),
+    ),
+    "mean_squared_error_gradient": (
+        _mean_squared_error_gradient,
+        lambda s: (_array(*s), _array(*s)),
     ),
     "each_norm": (_each_norm, lambda s: (_array(*s),)),
     "each_norm_backward": (

@@ -30,6 +30,8 @@ _LINEAR = (
     "pixel_mean_backward",
     "channels",
     "shift",
+    "upsample",
+    "upsample_backward",
 )
 _FRESH_NORM = 1 / math.sqrt(1 + EPSILON)  # batch norm with running variance 1
 Tensor = Any  # an array on the device or the host, a `Dual`, or, being recorded, its shape
@@ -120,9 +122,12 @@ def walk_forward(
     return Forward(inputs, values[1:], norms, actives)
 
 
-def cross_entropy_gradient(forward: Forward, labels: Tensor, run) -> Tensor:
-    """Of the mean cross-entropy with int32 `labels [batch]`, by the logits."""
-    return run("cross_entropy_gradient", (), forward.values[-1], labels)
+def loss_gradient(plan: Plan, forward: Forward, targets: Tensor, run) -> Tensor:
+    """Of the mean of the plan's loss, by the logits; targets as `Plan.target_shape` says, classes
+    int32."""
+    logits = forward.values[-1]
+    shape = logits.shape[:-1] if plan.loss == "cross_entropy" else logits.shape
+    return run(f"{plan.loss}_gradient", (), logits, targets.reshape(shape))
 
 
 class Backward(NamedTuple):

@@ -77,7 +77,7 @@ def random_networks(key: Key[Array, ""], task: Task, num: int) -> list[Architect
         keys["macros"],
         num,
         num_clusters=1,
-        size=min(task.input_shape[:2]),
+        size=task.size,
         max_channels=_MAX_CHANNELS,
     )
     cells = OPEN.sample(keys["cells"], sum(len(one.stages) for one in macros))

@@ -82,7 +82,7 @@ def write_macros(
         for i, (task, budget) in enumerate(zip(tasks, budgets, strict=True))
     ]
     bounds, tree = jax.tree.flatten(CostBounds(*costs.bounds(tasks)))
-    sizes = np.array([task.input_shape[:2] for task in tasks], np.float32).reshape(-1, 2)
+    sizes = np.array([task.sides for task in tasks], np.float32).reshape(-1, 2)
     config = bundle.macro_config
 
     def draw(numbers, contexts, limits, sizes, *bounds):
@@ -284,7 +284,7 @@ def vary(
     keys = children(key, "kind", "macro", "conditions", "cells", "neighbours")
     rng = generator(keys["kind"])
     changes_macro = rng.random(len(architectures)) < 0.5
-    size, num_clusters = min(task.input_shape[:2]), bundle.macro_config.vocabulary.num_clusters
+    size, num_clusters = task.size, bundle.macro_config.vocabulary.num_clusters
     macros = [
         macro_space.mutate(
             jax.random.fold_in(keys["macro"], i), one.macro, num_clusters=num_clusters, size=size

@@ -89,9 +89,7 @@ def score_conditions(
     score is not, or is zero: where no gradient reaches a layer, where two images fire alike (flat
     ones, say, in a network that lets nothing through), so that the kernel is singular."""
     keys, task = children(key, "images", "weights"), skeleton_task(skeleton)
-    images, labels = natural_batch(
-        keys["images"], skeleton.batch, task.input_shape, task.num_classes
-    )
+    images, labels = natural_batch(keys["images"], skeleton.batch, task)
     plans = skeleton_plans(cells, space, skeleton)
     proxies = {name: PROXIES[name] for name in ("snip_snr", "nwot_outputs")}
     scores = score(plans, proxies, keys["weights"], images, labels, on_scored=on_scored)

@@ -144,9 +144,7 @@ def score_chunk(config: ConfigDict, folder: Path, *, index: int) -> dict[str, An
 
 
 def _score(plans: Sequence, task: Task, keys, config: ConfigDict) -> Float[np.ndarray, " plans"]:
-    images, labels = natural_batch(
-        keys["images"], config.networks.batch, task.input_shape, task.num_classes
-    )
+    images, labels = natural_batch(keys["images"], config.networks.batch, task)
     proxies = {"t_cet": PROXIES["t_cet"]}
     return score(plans, proxies, keys["weights"], images, labels).values["t_cet"]
 

@@ -63,7 +63,7 @@ def batch_of(key: Key[Array, ""], source: Dataset | Task, size: int) -> Batch:
 
     Raises ValueError where there are fewer examples."""
     if isinstance(source, Task):
-        return Batch(*natural_batch(key, size, source.input_shape, source.num_classes))
+        return Batch(*natural_batch(key, size, source))
     examples = len(source.train.y)
     if not 2 <= size <= examples:
         raise ValueError(f"`batch` must be in 2..{examples}, the training examples; got {size}.")
@@ -149,7 +149,7 @@ def make_problem(
             parts["macros"],
             num,
             num_clusters=bundle.macro_config.vocabulary.num_clusters,
-            size=min(task.input_shape[:2]),
+            size=task.size,
             max_channels=MAX_CHANNELS,
         )
         num_cells = sum(len(one.stages) for one in macros)
@@ -197,7 +197,7 @@ def make_problem(
 
 
 def _moves(bundle: Bundle, task: Task) -> Moves:
-    space, size = SPACES[bundle.cells.space], min(task.input_shape[:2])
+    space, size = SPACES[bundle.cells.space], task.size
     num_clusters = bundle.macro_config.vocabulary.num_clusters
 
     def cells(key, num: int) -> list[Cell]:

@@ -5,17 +5,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import jax
 from ml_collections import ConfigDict
 
-from nasgen import data, pretrained
-from nasgen.data.task import Dataset, check_images
+from nasgen import pretrained
+from nasgen.data.task import Dataset
 from nasgen.models.accuracy import PREDICTED_ACCURACY
 from nasgen.networks import costs
 from nasgen.networks.latency_model import Predictor, predict
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import latency
-from nasgen.pipeline.config import UserError, nearest, task_options
+from nasgen.pipeline.config import UserError, nearest
+from nasgen.pipeline.task_data import load_data
 from nasgen.proxies import PROXIES
 from nasgen.spaces import SPACES, Space
 from nasgen.spaces.macro import MAX_STAGES, max_downsamples
@@ -55,26 +55,9 @@ def load_request(config: ConfigDict) -> Request:
             f"`config.design.fitness` must be one of {names}; "
             f"got {config.design.fitness!r}{nearest(config.design.fitness, names)}"
         )
-    if config.train.batch_size % jax.device_count():
-        raise UserError(
-            f"`config.train.batch_size` must be a multiple of the {jax.device_count()} devices; "
-            f"got {config.train.batch_size}."
-        )
     try:
-        dataset = data.load(config.task.name, seed=config.seed, **task_options(config))
-        check_images(dataset.task)
-        for note in dataset.notes:
-            announce("data", note)
-        if len(dataset.train.y) < config.train.batch_size:
-            raise UserError(
-                f"`config.train.batch_size` must be at most the {len(dataset.train.y)} training "
-                f"examples; got {config.train.batch_size}."
-            )
-        if len(dataset.train.y) < config.design.score_batch:
-            raise UserError(
-                f"`config.design.score_batch` must be at most the {len(dataset.train.y)} training "
-                f"examples; got {config.design.score_batch}."
-            )
+        dataset = load_data(config)
+        _say_what_is_foretold(config, dataset.task)
         budget = Budget(**config.budget.to_dict())
         pretrained.find(config.pretrained, "macro")  # a generator of cells alone will not do
         space = pretrained.space_of(config.pretrained, "cells")
@@ -94,6 +77,14 @@ def load_request(config: ConfigDict) -> Request:
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from None
     return Request(dataset, budget, bundle, SPACES[space], predictor, teacher)
+
+
+def _say_what_is_foretold(config: ConfigDict, task: Task) -> None:
+    if config.design.fitness == PREDICTED_ACCURACY and (
+        task.is_series or task.kind != "classification"
+    ):
+        words = f"for {task.name} a guess: it was fitted on images in classes"
+        announce("fitness", f"{PREDICTED_ACCURACY} is {words}")
 
 
 def _predictor(config: ConfigDict, budget: Budget) -> Predictor | None:
@@ -145,7 +136,7 @@ def smallest_networks(
     ops: of these alone, numbers in the space, as `pools_of`, a ninth of all."""
     ops = range(len(space.ops)) if ops is None else ops
     cells = [Cell((op,), ((0, 1), (0, 2), (1, 2))) for op in ops]
-    size = -(-min(task.input_shape[:2]) // task.stem_stride)
+    size = -(-task.size // task.stem_stride)
     for halvings in range(min(max_downsamples(size), MAX_STAGES) + 1):
         strides = (2,) * halvings or (1,)
         stages = tuple(Stage(0, CHANNEL_STEP, stride, 1) for stride in strides)

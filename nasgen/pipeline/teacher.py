@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from nasgen.arrays import unflatten
 from nasgen.data.task import Dataset
 from nasgen.export import flat_weights, read_weights
 from nasgen.networks.network import Network, init_network
+from nasgen.networks.ops import per_channel
 from nasgen.networks.plans.open import make_plan
 from nasgen.spaces import Space
 from nasgen.spaces.formats import architecture_from_json
@@ -39,7 +39,7 @@ def load_teacher(folder: Path, dataset: Dataset, space: Space) -> Teacher:
         preprocess = _json(folder / "preprocess.json")
         shape = tuple(preprocess["input_shape"])
         if shape != dataset.task.input_shape:
-            raise ValueError(f"it takes images of {shape}, not of {dataset.task.input_shape}")
+            raise ValueError(f"it takes inputs of {shape}, not of {dataset.task.input_shape}")
         mean, std = (np.asarray(preprocess[name], np.float32) for name in ("mean", "std"))
     except (ValueError, KeyError, TypeError, OSError) as error:
         reason = " ".join(str(error).split())
@@ -50,7 +50,7 @@ def load_teacher(folder: Path, dataset: Dataset, space: Space) -> Teacher:
     scale, offset = dataset.std / std, (dataset.mean - mean) / std
 
     def teacher(x):
-        own = x * jnp.asarray(scale)[None, None, None] + jnp.asarray(offset)[None, None, None]
+        own = x * per_channel(scale, x) + per_channel(offset, x)
         return Network(plan).apply(variables, own, train=False)
 
     return teacher

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from nasgen import data, published
-from nasgen.data.task import Dataset, check_images
+from nasgen import published
+from nasgen.data.task import Dataset
 from nasgen.keys import children
 from nasgen.networks.costs import count
 from nasgen.networks.plan import Plan
@@ -25,16 +25,15 @@ from nasgen.pipeline.config import (
     UserError,
     check,
     check_training,
-    task_options,
     text,
 )
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
+from nasgen.pipeline.task_data import load_data
 from nasgen.pipeline.teacher import load_teacher
 from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.spaces.formats import architecture_from_json
 from nasgen.spaces.open import SPACE
 from nasgen.training.classifier import Teacher
-from nasgen.training.progress import announce
 from nasgen.types import Architecture
 
 RULES = {
@@ -92,16 +91,7 @@ def choose(config: ConfigDict) -> Chosen:
     """The data and the network of a config. Raises ValueError where they cannot be used."""
     named = not config.model.endswith(".json")
     architecture, stem_stride = (_published if named else _exported)(config.model)
-    dataset = data.load(config.task.name, seed=config.seed, **task_options(config))
-    check_images(dataset.task)
-    for note in dataset.notes:
-        announce("data", note)
-    size, examples = config.train.batch_size, len(dataset.train.y)
-    if size > examples or size % jax.device_count():
-        raise ValueError(
-            f"`config.train.batch_size` must be at most the {examples} training examples and a "
-            f"multiple of the {jax.device_count()} devices; got {size}."
-        )
+    dataset = load_data(config)
     dataset = dataset._replace(task=dataset.task._replace(stem_stride=stem_stride))
     if named:  # refuses images that are too small for it
         shape, classes = dataset.task.input_shape, dataset.task.num_classes

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Num
 
 from nasgen.networks.padding import draw_weights
 from nasgen.networks.plan import Plan
@@ -29,8 +29,8 @@ class _Asked(Passes):
 def named_by_use(
     function: Callable[[Passes], float],
     plan: Plan,
-    images: Float[np.ndarray, "batch height width channels"],
-    labels: Int[np.ndarray, " batch"],
+    images: Float[np.ndarray, "batch *pixels channels"],
+    targets: Num[np.ndarray, "batch *target"],
 ) -> Proxy:
     """The proxy of a function that reads the same passes of every network: it is called on this
     one, again with one pass more each time it misses one."""
@@ -38,7 +38,7 @@ def named_by_use(
     while True:
         compile_for([plan], needs, len(images))
         try:
-            function(_Asked(*run_passes(plan, weights, images, labels, needs)))
+            function(_Asked(*run_passes(plan, weights, images, targets, needs)))
         except _Missing as missing:
             needs = (*needs, *missing.args)
         else:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key, Num
 
 from nasgen.keys import generator
 from nasgen.networks.padding import draw_weights
@@ -37,8 +37,8 @@ def score(
     plans: Sequence[Plan],
     proxies: Mapping[str, Proxy | Ensemble],
     key: Key[Array, ""],
-    images: Float[np.ndarray, "batch height width channels"],
-    labels: Int[np.ndarray, " batch"],
+    images: Float[np.ndarray, "batch *pixels channels"],
+    targets: Num[np.ndarray, "batch *target"],
     *,
     double: bool = False,
     devices: Sequence[jax.Device] | None = None,
@@ -51,13 +51,13 @@ def score(
     float64, exact to rounding and slower. devices: of this process, by default all. `on_scored` is
     told how many of this process's are done.
 
-    Raises ValueError for an empty `proxies`, an unknown pass or part, images of another shape or
-    labels beyond a network's classes, and where a proxy returns no number.
+    Raises ValueError for an empty `proxies`, an unknown pass or part, images of another shape,
+    targets that are not for a network's outputs, and where a proxy returns no number.
     """
     single = {name: proxy for name, proxy in proxies.items() if isinstance(proxy, Proxy)}
     needs = _needs(proxies, single)
     for plan in plans:
-        check_batch(plan, images, labels)
+        check_batch(plan, images, targets)
     dtype = np.float64 if double else np.float32
     noise_key = jax.random.fold_in(key, 1)  # `key` itself draws the weights
 
@@ -66,7 +66,7 @@ def score(
         weights = draw_weights(generator(key), plan)
         draws = draw(generator(noise_key), plan, len(images), needs)
         options = dict(dtype=dtype, programs=programs)
-        passes = run_passes(plan, weights, images, labels, needs, draws, **options)
+        passes = run_passes(plan, weights, images, targets, needs, draws, **options)
         values = {name: _number(name, proxy.function(passes)) for name, proxy in single.items()}
         return {
             name: (value, "" if np.isfinite(value) else _reason(single[name], passes, value))
@@ -159,18 +159,24 @@ def _needs(proxies: Mapping[str, Proxy | Ensemble], single: Mapping[str, Proxy])
     return tuple(name for name in PASSES if name in needs)
 
 
-def check_batch(plan: Plan, images: np.ndarray, labels: np.ndarray) -> None:
-    """Raises ValueError where a batch does not fit a network."""
+def check_batch(plan: Plan, images: np.ndarray, targets: np.ndarray) -> None:
+    """Raises ValueError where a batch does not fit a network, and for one that no walk knows."""
+    if any(step.layer.kind == "excite" for step in plan.steps):
+        raise ValueError("`plans` must be without squeeze-and-excitation, which no proxy scores.")
     if tuple(images.shape[1:]) != plan.input_shape:
         raise ValueError(
             f"`images` must have the plans' input shape {plan.input_shape}; "
             f"got {tuple(images.shape[1:])}."
         )
-    low, high = np.min(labels), np.max(labels)
-    if len(labels) != len(images) or low < 0 or high >= plan.num_classes:
+    wanted = (len(images), *plan.target_shape)
+    if targets.shape != wanted:
         raise ValueError(
-            f"`labels` must be {len(images)} numbers in 0..{plan.num_classes - 1}, one an image; "
-            f"got {len(labels)} in {low}..{high}."
+            f"`targets` must be {list(wanted)} for this network; got {list(targets.shape)}."
+        )
+    low, high = np.min(targets), np.max(targets)
+    if plan.loss == "cross_entropy" and (low < 0 or high >= plan.num_classes):
+        raise ValueError(
+            f"`targets` must be classes in 0..{plan.num_classes - 1}; got {low}..{high}."
         )
 
 

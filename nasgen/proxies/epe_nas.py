@@ -17,8 +17,10 @@ MANY_CLASSES = 100  # above, scores of classes are compared in pairs
 
 
 def epe_nas(passes: Passes) -> float:
-    """From the classes' s_c."""
-    classes, counts = np.unique(passes.labels, return_counts=True)
+    """From the classes' s_c; NaN for a task that does not put each example into one class."""
+    if passes.targets.ndim > 1 or not np.issubdtype(passes.targets.dtype, np.integer):
+        return float("nan")
+    classes, counts = np.unique(passes.targets, return_counts=True)
     if passes.num_classes <= MANY_CLASSES:
         return float(np.abs(_class_scores(passes, classes)).sum())
     classes, counts = classes[counts > 1], counts[counts > 1]
@@ -29,5 +31,5 @@ def epe_nas(passes: Passes) -> float:
 
 
 def _class_scores(passes: Passes, classes: np.ndarray) -> Float[np.ndarray, " classes"]:
-    matrices = [correlations(passes.jacobian[passes.labels == c]) for c in classes]
+    matrices = [correlations(passes.jacobian[passes.targets == c]) for c in classes]
     return np.array([np.log(np.abs(matrix) + K).sum() for matrix in matrices])

@@ -15,7 +15,7 @@ from nasgen.proxies.proxy import Blocks, Passes, Zen
 ZEN_MOMENTUM = 0.1  # of the running variances
 
 
-def finish(plan: Plan, weights: Sequence[Weights], labels, walked: dict[str, Any]) -> Passes:
+def finish(plan: Plan, weights: Sequence[Weights], targets, walked: dict[str, Any]) -> Passes:
     """What the walks left, on the host and at true widths."""
     kernels = [w["kernel"] for w in weights if "kernel" in w]
     found = {name: _FINISH[name](plan, value) for name, value in walked.items() if name in _FINISH}
@@ -26,7 +26,7 @@ def finish(plan: Plan, weights: Sequence[Weights], labels, walked: dict[str, Any
         layers = [flows.layer_flow(s.layer, w["kernel"], f) for s, w, f in steps if "kernel" in w]
         found["synflow"] = np.array([one.total for one in layers])
         found["synflow_snr"] = np.array([one.ratio for one in layers])
-    return Passes(count(plan), kernels, np.asarray(labels), plan.num_classes, **found)
+    return Passes(count(plan), kernels, np.asarray(targets), plan.num_classes, **found)
 
 
 def _true(plan: Plan, kernels: Sequence) -> list[np.ndarray]:
@@ -128,7 +128,7 @@ def _finish_blocks(plan: Plan, blocks: tuple) -> Blocks:
 
 
 def _finish_jacobian(plan: Plan, g) -> np.ndarray:
-    return (np.zeros_like(g) if _centred(plan) else g)[..., : plan.input_shape[2]].reshape(
+    return (np.zeros_like(g) if _centred(plan) else g)[..., : plan.input_shape[-1]].reshape(
         len(g), -1
     )
 

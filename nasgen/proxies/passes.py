@@ -5,6 +5,7 @@ on the host (`finish`), where widths are cropped to the true ones. `signatures` 
 over shapes alone, to learn which programs they need.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Num
 
 from nasgen.networks import flows, linear_maps, padding, walks
 from nasgen.networks.padding import Weights
@@ -42,9 +43,9 @@ class _Walks:
     alike: over shapes alone, where one example's walk stands for those of all."""
 
     def __init__(
-        self, plan: Plan, weights, images, labels, draws: Draws, needs, run, *, alike: bool
+        self, plan: Plan, weights, images, targets, draws: Draws, needs, run, *, alike: bool
     ):
-        self.plan, self.weights, self.images, self.labels = plan, weights, images, labels
+        self.plan, self.weights, self.images, self.targets = plan, weights, images, targets
         self.draws, self.needs, self.run, self.alike = draws, needs, run, alike
 
     def one_by_one(self, number: int) -> range:
@@ -69,7 +70,7 @@ class _Walks:
             self.plan,
             self.weights,
             self.forward,
-            walks.cross_entropy_gradient(self.forward, self.labels, self.run),
+            walks.loss_gradient(self.plan, self.forward, self.targets, self.run),
             self.run,
             observe=observe if "products" in self.needs else None,
         )
@@ -79,7 +80,7 @@ class _Walks:
         """Gradients of the mean loss of some examples alone."""
         run = self.run if run is None else run
         forward = walks.walk_forward(self.plan, self.weights, self.images[rows], run)
-        seed = walks.cross_entropy_gradient(forward, self.labels[rows], run)
+        seed = walks.loss_gradient(self.plan, forward, self.targets[rows], run)
         return walks.walk_backward(self.plan, self.weights, forward, seed, run).kernels
 
     @cached_property
@@ -117,7 +118,7 @@ def _curvature(w: _Walks) -> list:
     ]
     run = walks.dual(w.run)
     forward = walks.walk_forward(w.plan, moving, w.images, run)
-    seed = walks.cross_entropy_gradient(forward, w.labels, run)
+    seed = walks.loss_gradient(w.plan, forward, w.targets, run)
     kernels = walks.walk_backward(w.plan, moving, forward, seed, run).kernels
     return [None if dual is None else dual.tangent for dual in kernels]
 
@@ -128,7 +129,7 @@ def _as_kernel(layer, weights: Weights, dw) -> np.ndarray:
     if isinstance(dw, jax.ShapeDtypeStruct):
         return np.zeros(shape, dtype)
     dw = np.asarray(dw)
-    return (dw[: layer.kernel**2] if layer.kind == "depthwise" else dw).reshape(shape)
+    return (dw[: math.prod(layer.window)] if layer.kind == "depthwise" else dw).reshape(shape)
 
 
 def _jacobian(w: _Walks) -> Any:
@@ -255,8 +256,8 @@ def _padded(plan: Plan, draws: Draws, dtype) -> Draws:
 def run_passes(
     plan: Plan,
     weights: Sequence[Weights],
-    images: Float[np.ndarray, "batch height width channels"],
-    labels: Int[np.ndarray, " batch"],
+    images: Float[np.ndarray, "batch *pixels channels"],
+    targets: Num[np.ndarray, "batch *target"],
     needs: Sequence[str],
     draws: Draws | None = None,
     *,
@@ -273,7 +274,7 @@ def run_passes(
 
     def walk(some: Sequence[str]) -> dict[str, Any]:
         with jax.enable_x64(dtype == np.float64):  # which threads do not inherit
-            return _walk(plan, padded, images, labels, draws, some, programs.run)
+            return _walk(plan, padded, images, targets, draws, some, programs.run)
 
     codes = [name for name in needs if name in _CODES]
     if 0 < len(codes) < len(needs):
@@ -283,15 +284,16 @@ def run_passes(
             walked = walk([name for name in needs if name not in codes]) | beside.result()
     else:
         walked = walk(needs)
-    return finish(plan, weights, labels, jax.device_get(walked))
+    return finish(plan, weights, targets, jax.device_get(walked))
 
 
 def _walk(
-    plan: Plan, padded, images, labels, draws: Draws, needs, run, *, alike: bool = False
+    plan: Plan, padded, images, targets, draws: Draws, needs, run, *, alike: bool = False
 ) -> dict[str, Any]:
-    images = padding.pad_images(np.asarray(images), dtype=padded[0]["kernel"].dtype)
-    labels = np.asarray(labels, np.int32)
-    one = _Walks(plan, padded, images, labels, draws, frozenset(needs), run, alike=alike)
+    dtype = padded[0]["kernel"].dtype
+    images = padding.pad_images(np.asarray(images), dtype=dtype)
+    targets = np.asarray(targets, np.int32 if plan.loss == "cross_entropy" else dtype)
+    one = _Walks(plan, padded, images, targets, draws, frozenset(needs), run, alike=alike)
     return {name: _WALKS[name](one) for name in needs}
 
 
@@ -308,7 +310,8 @@ def signatures(
     draws = _padded(plan, draw(_Zeros(np.random.PCG64(0)), plan, batch, needs), dtype)
     padded = padding.pad_plan(plan, weights, dtype=dtype)
     run = walks.recorder(seen)
-    _walk(plan, padded, images, np.zeros(batch), draws, needs, run, alike=True)
+    targets = np.zeros((batch, *plan.target_shape), np.float32)
+    _walk(plan, padded, images, targets, draws, needs, run, alike=True)
     return list(seen)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, UInt32
+from jaxtyping import Float, Num, UInt32
 
 from nasgen.types import Costs
 
@@ -42,6 +42,7 @@ class Blocks(NamedTuple):
 class Passes(NamedTuple):
     """The results of the passes over one network; None where no proxy asked for it.
 
+    targets: of the batch: classes, or as the plan's loss wants them (`Plan.target_shape`).
     kernels: weights at their true shapes (HWIO, HWO for depthwise, IO for linear).
     gradients: of the loss, by each kernel. half_gradients: the same for the first and the second
         half of the batch, each alone. curvature: the Hessian of the loss times `gradients`.
@@ -61,7 +62,7 @@ class Passes(NamedTuple):
 
     costs: Costs
     kernels: Arrays
-    labels: Int[np.ndarray, " batch"]
+    targets: Num[np.ndarray, "batch *target"]
     num_classes: int
     gradients: Arrays | None = None
     half_gradients: tuple[Arrays, Arrays] | None = None

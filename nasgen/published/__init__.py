@@ -59,8 +59,9 @@ def create_model(
 ) -> Model:
     """The network of that name, by default for the task it was published for.
 
-    input_shape: height, width, channels. Raises ValueError for an unknown name, with the nearest,
-    and for images that are too small to be halved as often as the network does."""
+    input_shape: height, width, channels; of series length, channels. Raises ValueError for an
+    unknown name, with the nearest, and for images that are too small to be halved as often as the
+    network does."""
     task = task_of(name)
     if num_classes is not None:
         if num_classes < 2:
@@ -69,12 +70,12 @@ def create_model(
     if input_shape is not None:
         task = task._replace(input_shape=_shape(input_shape))
     architecture = architecture_of(name)
-    size = -(-min(task.input_shape[:2]) // task.stem_stride)
+    size = -(-task.size // task.stem_stride)
     if broken_rules(architecture.macro, num_clusters=1, size=size):
         halvings = sum(stage.stride == 2 for stage in architecture.macro.stages)
         least = task.stem_stride * 2 ** (halvings - 1) + 1 if halvings else 1
         raise ValueError(
-            f"`input_shape` must have sides of at least {least} pixels for {name}; "
+            f"`input_shape` must have a side of at least {least} pixels for {name}; "
             f"got {task.input_shape}."
         )
     plan = make_plan(architecture, SPACE.ops, task)
@@ -96,9 +97,12 @@ def architecture_of(name: str) -> Architecture:
     return architecture_from_json({**network, "cells": written}, SPACE)
 
 
-def _shape(given: Sequence[int]) -> tuple[int, int, int]:
-    if len(given) != 3 or not all(isinstance(n, int) and n > 0 for n in given):
-        raise ValueError(f"`input_shape` must be (height, width, channels); got {given}.")
+def _shape(given: Sequence[int]) -> tuple[int, ...]:
+    if len(given) not in (2, 3) or not all(isinstance(n, int) and n > 0 for n in given):
+        raise ValueError(
+            "`input_shape` must be (height, width, channels), of series (length, channels); "
+            f"got {given}."
+        )
     return tuple(given)
 
 

@@ -2,7 +2,8 @@
 
 The form is that of the networks which the paper's authors released: `cells` (one a stage; `nodes`
 with `op` and `kernel`, node 0 `input`, the last `output`, `none` for an absent one; `edges`),
-`channels`, `strides`, `repeats`, `final_width`; ours adds `clusters`. Reading raises a one-line
+`channels`, `strides`, `repeats`, `final_width`; ours adds `clusters`, and `excitation` where there
+is one. Reading raises a one-line
 ValueError for anything that is not a valid architecture.
 """
 
@@ -15,7 +16,7 @@ from nasgen.spaces.macro import MAX_STAGES, broken_rules
 from nasgen.spaces.space import Space
 from nasgen.types import MAX_NODES, Architecture, Cell, MacroArchitecture, Op, Stage
 
-_KINDS = {list: "a list", int: "a whole number", str: "a string"}
+_KINDS = {list: "a list", int: "a whole number", float: "a number", str: "a string"}
 _UNBOUNDED = 2**30  # cluster ids and sizes of foreign architectures are not ours to limit
 
 
@@ -76,6 +77,7 @@ def _op_index(node: Any, space: Space) -> int:
 def architecture_to_json(architecture: Architecture, space: Space) -> dict[str, Any]:
     """An architecture as a JSON-ready dict."""
     stages = architecture.macro.stages
+    excitation = {"excitation": architecture.excitation} if architecture.excitation else {}
     return {
         "cells": [cell_to_json(cell, space) for cell in architecture.cells],
         "clusters": [s.cluster for s in stages],
@@ -83,6 +85,7 @@ def architecture_to_json(architecture: Architecture, space: Space) -> dict[str, 
         "strides": [s.stride for s in stages],
         "repeats": [s.repeats for s in stages],
         "final_width": architecture.macro.final_width,
+        **excitation,
     }
 
 
@@ -100,7 +103,10 @@ def architecture_from_json(data: Any, space: Space) -> Architecture:
     if broken:
         got = [*map(tuple, stages), macro.final_width]
         raise ValueError(f"the macro architecture must have {broken[0]}; got {brief(got)}.")
-    return Architecture(macro, tuple(cell_from_json(cell, space) for cell in cells))
+    excitation = _field(data, "excitation", float) if "excitation" in data else 0.0
+    if not 0 <= excitation <= 1:
+        raise ValueError(f"`excitation` must be in 0..1; got {excitation}.")
+    return Architecture(macro, tuple(cell_from_json(cell, space) for cell in cells), excitation)
 
 
 def _integers(data: Mapping, name: str, num: int) -> list[int]:

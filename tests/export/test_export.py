@@ -97,14 +97,14 @@ def test_command_line_says_what_shape_it_needs(exported, tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((2, 5, 5, 2), np.float32))
     done = run_alone(str(exported.folder / "model.py"), "images.npy", cwd=tmp_path)
     assert done.returncode == 2
-    expected = "error: images must be [number, 6, 7, 2]; got [2, 5, 5, 2]."
+    expected = "error: examples must be [number, 6, 7, 2]; got [2, 5, 5, 2]."
     assert done.stderr.strip().splitlines() == [expected]
 
 
 @pytest.fixture(scope="module")
 def program(exported):
     data = (exported.folder / "model.stablehlo").read_bytes()
-    return export.from_stablehlo(data, TASK.input_shape, TASK.num_classes)
+    return export.from_stablehlo(data, TASK.input_shape, (TASK.num_classes,))
 
 
 @pytest.mark.parametrize("batch", [1, 7])

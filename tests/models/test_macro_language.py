@@ -96,7 +96,7 @@ def test_context_features():
     # 31,623 steps of training are 10^4.5.
     trained = language.context_features(cifar, steps=31_623)
     np.testing.assert_allclose(trained[-4:-2], [1, 1], atol=1e-4)
-    dense = language.context_features(cifar._replace(kind="dense"))
+    dense = language.context_features(cifar._replace(kind="segmentation"))
     np.testing.assert_array_equal(np.flatnonzero(dense - bare), [6])
     large = Task("imagenet", (224, 224, 3), 1000, stem_stride=2)
     large = language.context_features(large, Budget(10**7, 10**9, 10**8, 30.0), 2.0, steps=10**5)
@@ -110,7 +110,7 @@ def test_context_features():
 
 
 def test_unknown_words_are_not_said():
-    task = Task("toy", (8, 8, 3), 10, kind="dense")
+    task = Task("toy", (8, 8, 3), 10, kind="segmentation")
     said = language.context_features(task, Budget(params=100, latency_ms=2.0), 1.0, steps=50)
     found = {
         w

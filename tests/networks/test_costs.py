@@ -24,12 +24,16 @@ TASKS = [
     Task("odd", (9, 14, 3), 7),
     Task("stem", (33, 30, 1), 100, stem_stride=2),
     Task("pixel", (1, 1, 5), 1),
+    Task("series", (45, 3), 4),
+    Task("map", (9, 14, 3), 7, "segmentation"),
+    Task("large map", (33, 30, 1), 2, "dense_regression", stem_stride=2),
+    Task("dense series", (41, 2), 3, "segmentation", stem_stride=2),
 ]
 
 
 def random_architectures(seed: int, num: int, task: Task, **options) -> list[Architecture]:
     macro_key, cell_key = jax.random.split(jax.random.key(seed))
-    size = -(-min(task.input_shape[:2]) // task.stem_stride)
+    size = -(-task.size // task.stem_stride)
     macros = macro.sample(macro_key, num, num_clusters=1, size=size, **options)
     cells = iter(graphs.unpack(OPEN.sample(cell_key, sum(len(m.stages) for m in macros))))
     return [Architecture(m, tuple(next(cells) for _ in m.stages)) for m in macros]
@@ -47,7 +51,7 @@ def test_count_equals_count_many_and_the_weights_drawn():
     ]
     tasks = [task for task in tasks for _ in range(50)]
     many = costs.count_many(architectures, OPEN.ops, tasks)
-    assert all(column.dtype == np.int64 and column.shape == (200,) for column in many)
+    assert all(column.dtype == np.int64 and column.shape == (400,) for column in many)
     for index, (architecture, task) in enumerate(zip(architectures, tasks, strict=True)):
         plan = make_plan(architecture, OPEN.ops, task)
         one = costs.count(plan)
@@ -201,7 +205,7 @@ def bound_costs(architectures: list[Architecture], task: Task) -> np.ndarray:
             rows[s, :, b] = row
     final = jnp.asarray([a.macro.final_width for a in architectures], jnp.float32)
     channels = jnp.asarray(rows[0, 0])
-    total, height, width = stem(channels, *map(jnp.float32, task.input_shape[:2]))
+    total, height, width = stem(channels, *map(jnp.float32, task.sides))
     height, width = (jnp.broadcast_to(n, channels.shape) for n in (height, width))
     for new, stride, repeats in jnp.asarray(rows):
         there = repeats > 0
@@ -245,7 +249,7 @@ def test_the_bound_of_a_stage_holds_for_the_cheapest_cells():
         plan = make_plan(architecture, OPEN.ops, TASKS[0])
         exact[i, j] = steps_costs([s for s in plan.steps if s.name.startswith("stage1_")])
     columns = jnp.asarray(rows, jnp.float32).T
-    height, width = (jnp.full(len(rows), n, jnp.float32) for n in TASKS[0].input_shape[:2])
+    height, width = (jnp.full(len(rows), n, jnp.float32) for n in TASKS[0].sides)
     bound, *size = of_one(TASKS[0]).stage(*columns, height, width)
     assert (np.asarray(bound) <= exact.min(0)).all()
     halved = columns[2] == 2

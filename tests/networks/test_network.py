@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from nasgen.networks import network as networks
+from nasgen.networks.costs import count, count_many
 from nasgen.networks.network import Network
 from nasgen.networks.plan import Layer
 from nasgen.networks.plans.open import make_plan, op_layers
+from nasgen.proxies.engine import check_batch
 from nasgen.spaces import SPACES
+from nasgen.spaces.formats import architecture_from_json, architecture_to_json
 from nasgen.types import Architecture, Cell, MacroArchitecture, Op, Stage, Task
 
 OPS = SPACES["open"].ops
@@ -171,3 +174,41 @@ def test_bottlenecks_by_hand(kind, inner):
         Layer("depthwise", inner, inner, 5, 2, relu=True, norm="affine"),
         Layer("conv", inner, 16, 1, 1, relu=True, norm="affine"),
     ]
+
+
+def test_excitation_scales_channels_and_costs_what_it_should():
+    """Squeeze-and-excitation stands behind the depthwise convolution of bconv_05 alone."""
+    cell = Cell((op("bconv_05", 3),), ((0, 1), (0, 2), (1, 2)))
+    macro = MacroArchitecture((Stage(0, 32, 1, 1),), 8)
+    plain, excited = (
+        make_plan(Architecture(macro, (cell,), ratio), OPS, TASK) for ratio in (0.0, 0.25)
+    )
+    counted = [count(plan) for plan in (plain, excited)]
+    assert counted[1].params - counted[0].params == 2 * 16 * 4 + 2 * (4 + 16)
+    assert counted[1].macs - counted[0].macs == 2 * 16 * 4
+
+    variables = networks.init_network(jax.random.key(0), excited)
+    linen = jax.eval_shape(Network(excited).init, jax.random.key(0), IMAGES)
+    assert jax.tree.structure(variables) == jax.tree.structure(linen)
+    gate = "stage0_cell0_node1_excite_expand"
+    for shift, factor in ((-50.0, 0.0), (50.0, 1.0)):  # of the last norm: shut, wide open
+        weights = {**variables["params"][gate], "scale": jnp.zeros(16)}
+        weights["shift"] = jnp.full(16, shift)
+        changed = {**variables, "params": {**variables["params"], gate: weights}}
+        found = Network(excited).apply(changed, IMAGES)
+        kept = {n: w for n, w in variables["params"].items() if "excite" not in n}
+        project = "stage0_cell0_node1_project"
+        kept[project] = {**kept[project], "kernel": factor * kept[project]["kernel"]}
+        stats = {n: s for n, s in variables["batch_stats"].items() if "excite" not in n}
+        wanted = Network(plain).apply({"params": kept, "batch_stats": stats}, IMAGES)
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+    architecture = Architecture(macro, (cell,), 0.25)
+    written = architecture_to_json(architecture, SPACES["open"])
+    assert architecture_from_json(written, SPACES["open"]) == architecture
+    with pytest.raises(ValueError, match="`excitation` must be in 0..1"):
+        architecture_from_json({**written, "excitation": 2.0}, SPACES["open"])
+    with pytest.raises(ValueError, match="must have no excitation"):
+        count_many([architecture], OPS, TASK)
+    with pytest.raises(ValueError, match="without squeeze-and-excitation"):
+        check_batch(excited, np.asarray(IMAGES), np.arange(4))

@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from nasgen.networks import flows, ops, padding, walks
@@ -15,7 +16,7 @@ from nasgen.networks.plans.open import make_plan
 from nasgen.networks.programs import PROGRAMS, Programs, Signature
 from nasgen.proxies import passes
 from nasgen.spaces import SPACES
-from nasgen.types import Architecture, Cell, MacroArchitecture, Op, Stage, Task
+from nasgen.types import KINDS, Architecture, Cell, MacroArchitecture, Op, Stage, Task, sides
 
 OPEN = SPACES["open"]
 CODE = {op: index for index, op in enumerate(OPEN.ops)}
@@ -29,10 +30,10 @@ def codes(*ops: tuple[str, int]) -> tuple[int, ...]:
     return tuple(CODE[Op(*op)] for op in ops)
 
 
-def plan_of(size: tuple[int, int], stages: tuple[Stage, ...], final: int, cells) -> Plan:
+def plan_of(size: tuple[int, ...], stages: tuple[Stage, ...], final: int, cells, **task) -> Plan:
     """Widths need not be multiples of 8 here."""
     architecture = Architecture(MacroArchitecture(stages, final), cells)
-    return make_plan(architecture, OPEN.ops, Task("toy", (*size, 3), 5))
+    return make_plan(architecture, OPEN.ops, Task("toy", (*size, 3), 5, **task))
 
 
 # Each kind of op, each kernel; raw inputs with stride 2 and with a change of width; sums; a
@@ -54,13 +55,19 @@ CELLS = (
 PLANS = {
     "padded": plan_of((7, 6), (Stage(0, 8, 1, 1), Stage(0, 40, 2, 1)), 20, CELLS[:2]),
     "pixel": plan_of((2, 1), (Stage(0, 12, 2, 1),), 4, CELLS[2:]),
+    "series": plan_of((9,), (Stage(0, 8, 1, 1), Stage(0, 16, 2, 1)), 20, CELLS[:2]),
+    "map": plan_of(
+        *((7, 5), (Stage(0, 8, 2, 1), Stage(0, 12, 2, 1)), 20, CELLS[1:]),
+        **dict(kind="segmentation", stem_stride=2),
+    ),
 }
 
 
 def weights_and_images(plan: Plan):
     rng = np.random.default_rng(3)
     images = rng.normal(size=(BATCH, *plan.input_shape)).astype(np.float32)
-    labels = np.arange(BATCH, dtype=np.int32) % plan.num_classes
+    shape = (BATCH, *plan.target_shape)
+    labels = np.arange(np.prod(shape), dtype=np.int32).reshape(shape) % plan.num_classes
     return padding.draw_weights(rng, plan), images, labels
 
 
@@ -72,9 +79,9 @@ def plan(request):
 def all_passes(plan: Plan, run):
     """What the three passes return, their arrays padded."""
     weights, images, labels = weights_and_images(plan)
-    padded = padding.pad_plan(plan, weights)
+    padded, images = padding.pad_plan(plan, weights), padding.pad_images(images)
     forward = walks.walk_forward(plan, padded, images, run)
-    seed = walks.cross_entropy_gradient(forward, labels, run)
+    seed = walks.loss_gradient(plan, forward, labels, run)
     gradients = walks.walk_backward(plan, padded, forward, seed, run).kernels
     agreements = walks.walk_codes(plan, padded, images, run).outputs
     return forward, gradients, agreements, layer_flows(plan, weights, run)
@@ -137,7 +144,8 @@ def linen_gradients(plan: Plan, *, dtype=jnp.float64):
         variables = {"params": params, "batch_stats": stats}
         model = Network(plan, "native")
         logits, _ = model.apply(variables, images, train=True, mutable=["batch_stats"])
-        return -jax.nn.log_softmax(logits)[jnp.arange(BATCH), labels].mean(), logits
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return losses.mean(), logits
 
     with jax.enable_x64(dtype == jnp.float64):
         params, stats, images = jax.tree.map(
@@ -153,7 +161,7 @@ def test_gradients_are_those_of_jax(plan, walked):
     # kernel of size 1 before a batch norm) by a thousandth of the network's largest.
     (forward, gradients, _, _), *_ = walked
     logits, expected = linen_gradients(plan)
-    np.testing.assert_allclose(forward.values[-1], logits, atol=1e-4)
+    np.testing.assert_allclose(forward.values[-1], logits, atol=1e-4)  # no series is dense here
     steps = [step for step in plan.steps if step.layer.has_kernel]
     largest = max(np.abs(expected[step.name]["kernel"]).max() for step in steps)
     for step, padded in zip(plan.steps, gradients, strict=True):
@@ -163,6 +171,28 @@ def test_gradients_are_those_of_jax(plan, walked):
         ours = padding.true_gradient(step.layer, None if padded is None else np.asarray(padded))
         scale = max(np.abs(theirs).max(), 1e-3 * largest)
         np.testing.assert_allclose(ours, theirs, atol=1e-4 * scale, rtol=0, err_msg=step.name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [("multi_label", (9,)), ("regression", (4, 3)), ("dense_regression", (9,))],
+)
+def test_gradients_of_other_losses_are_those_of_jax(kind, shape):
+    loss = KINDS[kind].loss
+    plan = plan_of(shape, (Stage(0, 8, 2, 1),), 12, CELLS[2:], kind=kind, loss=loss)
+    weights, images, _ = weights_and_images(plan)
+    targets = np.random.default_rng(0).integers(0, 2, (BATCH, *plan.target_shape))
+    targets = targets.astype(np.float32)
+    padded = padding.pad_plan(plan, weights)
+    forward = walks.walk_forward(plan, padded, padding.pad_images(images), PROGRAMS.run)
+    seed = walks.loss_gradient(plan, forward, targets, PROGRAMS.run)
+    means = {
+        "binary_cross_entropy": lambda z: optax.sigmoid_binary_cross_entropy(z, targets).mean(),
+        "mean_squared_error": lambda z: jnp.square(z - targets).mean(),
+    }
+    logits = np.asarray(forward.values[-1]).reshape(targets.shape)
+    expected = jax.grad(means[loss])(jnp.asarray(logits))
+    np.testing.assert_allclose(np.reshape(seed, targets.shape), expected, atol=1e-6)
 
 
 def test_unread_projections_have_no_gradient(plan, walked):
@@ -195,9 +225,9 @@ def test_codes_are_exact_under_padding(plan, walked):
     (_, _, agreements, _), *_ = walked
     weights, images, _ = weights_and_images(plan)
     with jax.enable_x64(True):
-        weights, images = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), (weights, images))
+        weights = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), weights)
         outputs = quick_jit(lambda w, x: layer_outputs(plan, w, x, relu=True, norm=True)[0])
-        outputs = jax.device_get(outputs(weights, images))
+        outputs = jax.device_get(outputs(weights, padding.pad_images(images, dtype=np.float64)))
     steps = [(s, y) for s, y in zip(plan.steps, outputs, strict=True) if s.layer.has_kernel]
     assert len(steps) == len(agreements)
     for (step, output), ours in zip(steps, agreements, strict=True):
@@ -214,7 +244,7 @@ def test_synflow_is_that_of_jax(plan, walked):
     weights, _, _ = weights_and_images(plan)
     with jax.enable_x64(True):
         weights = [{n: jnp.asarray(np.abs(a), jnp.float64) for n, a in w.items()} for w in weights]
-        ones = jnp.ones((1, *plan.input_shape), jnp.float64)
+        ones = jnp.ones((1, *sides(plan.input_shape), plan.input_shape[-1]), jnp.float64)
         total = lambda w: layer_outputs(plan, w, ones, relu=False, norm=False)[1].sum()  # noqa: E731
         weights, gradients = jax.device_get((weights, quick_jit(jax.grad(total))(weights)))
     for step, w, g, flow in zip(plan.steps, weights, gradients, found, strict=True):
@@ -253,7 +283,7 @@ def test_padding_is_by_buckets():
             np.testing.assert_array_equal(new[name][tuple(map(slice, array.shape))], array)
             assert np.count_nonzero(new[name]) == np.count_nonzero(array)
         added = bucket(step.layer.out_channels) - step.layer.out_channels
-        if step.layer.kind != "linear":
+        if step.layer.kind not in ("linear", "pixelwise"):
             assert padding.padded_units(step) == added * np.prod(step.out_size)
 
 

@@ -69,7 +69,7 @@ def _network(plan: Plan, arrays: dict, labels: np.ndarray, scores: dict) -> Gold
     passes = Passes(
         costs=count(plan),
         kernels=_cut(double("kernels"), kernels),
-        labels=labels,
+        targets=labels,
         num_classes=plan.num_classes,
         gradients=_cut(double("gradients"), kernels),
         half_gradients=(halves[: len(kernels)], halves[len(kernels) :]),

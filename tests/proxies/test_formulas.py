@@ -23,7 +23,7 @@ def score(name: str, passes: Passes) -> float:
 
 def make(**fields) -> Passes:
     """Passes of nothing but these fields, two classes and four examples."""
-    start = dict(costs=COSTS, kernels=[], labels=np.array([0, 1, 0, 1]), num_classes=2)
+    start = dict(costs=COSTS, kernels=[], targets=np.array([0, 1, 0, 1]), num_classes=2)
     return Passes(**(start | fields))
 
 
@@ -72,7 +72,7 @@ def test_a_proxy_reads_only_what_it_names(name):
     """Everything else is None, as where no other proxy asks for it."""
     full = NETWORKS[1].passes
     named = {need: getattr(full, need) for need in PROXIES[name].needs}
-    bare = Passes(full.costs, full.kernels, full.labels, full.num_classes, **named)
+    bare = Passes(full.costs, full.kernels, full.targets, full.num_classes, **named)
     assert score(name, bare) == score(name, full)
 
 
@@ -91,17 +91,17 @@ def test_float32_passes_give_nearly_the_same_score(name):
     fields = {need: narrow(getattr(full, need)) for need in PROXIES[name].needs}
     exact = {k: v.astype(np.float64) for k, v in fields.items() if k.endswith("agreements")}
     kernels = narrow(full.kernels)
-    narrowed = Passes(full.costs, kernels, full.labels, full.num_classes, **(fields | exact))
+    narrowed = Passes(full.costs, kernels, full.targets, full.num_classes, **(fields | exact))
     np.testing.assert_allclose(score(name, narrowed), score(name, full), rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["jacob_cov", "epe_nas", "nwot", "nwot_layers", "ntk", "fisher"])
 def test_the_order_of_examples_does_not_matter(name):
     full = NETWORKS[1].passes
-    order = np.random.default_rng(0).permutation(len(full.labels))
+    order = np.random.default_rng(0).permutation(len(full.targets))
     both = np.ix_(order, order)
     shuffled = full._replace(
-        labels=full.labels[order],
+        targets=full.targets[order],
         jacobian=full.jacobian[order],
         relu_agreements=full.relu_agreements[:, *both],
         agreements=full.agreements[:, *both],
@@ -217,11 +217,11 @@ def test_epe_nas_of_few_and_of_many_classes():
     rows = np.random.default_rng(0).normal(size=(6, 9))
     labels = np.array([5, 2, 5, 5, 2, 0])
     a, b = _class_sum(rows[[0, 2, 3]]), _class_sum(rows[[1, 4]])
-    few = score("epe_nas", make(jacobian=rows, labels=labels, num_classes=100))
+    few = score("epe_nas", make(jacobian=rows, targets=labels, num_classes=100))
     np.testing.assert_allclose(few, abs(a) + abs(b) + np.log(1 + 1e-5))
-    many = score("epe_nas", make(jacobian=rows, labels=labels, num_classes=101))
+    many = score("epe_nas", make(jacobian=rows, targets=labels, num_classes=101))
     np.testing.assert_allclose(many, 2 * abs(a / 3 - b / 2) / 2)
-    lonely = make(jacobian=rows[:2], labels=labels[:2], num_classes=101)
+    lonely = make(jacobian=rows[:2], targets=labels[:2], num_classes=101)
     assert np.isnan(score("epe_nas", lonely))
 
 

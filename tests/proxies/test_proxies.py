@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from nasgen.compile_clock import CLOCK
+from nasgen.data.natural import natural_batch
 from nasgen.networks.plans import PLANS
 from nasgen.networks.plans.open import make_plan
 from nasgen.networks.programs import PROGRAMS
@@ -13,7 +14,7 @@ from nasgen.proxies.bare import named_by_use
 from nasgen.proxies.engine import check_batch, score
 from nasgen.proxies.nwot import log_det
 from nasgen.spaces import SPACES, graphs, nb201, transnas
-from nasgen.types import Architecture, Cell, MacroArchitecture, Stage, Task
+from nasgen.types import Architecture, Cell, MacroArchitecture, Op, Stage, Task
 
 OPEN, TASK = SPACES["open"], Task("toy", (6, 6, 1), 3)
 
@@ -59,6 +60,22 @@ def test_images_of_any_number_of_channels():
         some = {name: PROXIES[name] for name in ("t_cet", "nwot", "synflow", "zen", "swap")}
         scores = score(_plans(1, task=task), some, jax.random.key(0), images, _batch()[1])
         assert all(np.isfinite(values).all() for values in scores.values.values()), channels
+
+
+def test_every_proxy_scores_networks_of_series_and_of_each_pixel():
+    """All but the one that asks for classes."""
+    task = Task("waves", (9, 2), 2, "dense_regression", loss="mean_squared_error", stem_stride=2)
+    cell = Cell((OPEN.ops.index(Op("sep_conv", 3)),), ((0, 1), (0, 2), (1, 2)))
+    macro = MacroArchitecture((Stage(0, 8, 2, 1), Stage(0, 8, 2, 1)), 8)
+    plan = make_plan(Architecture(macro, (cell, cell)), OPEN.ops, task)
+    x, y = natural_batch(jax.random.key(0), 6, task)
+    assert x.shape == (6, 9, 2) and y.shape == (6, 9, 2)
+    scores = score([plan], PROXIES, jax.random.key(1), x, y)
+    missing = {name for name, values in scores.values.items() if not np.isfinite(values[0])}
+    assert missing == {"epe_nas"} and ("epe_nas", 0) in scores.reasons
+    assert scores.values["t_cet"][0] > 0 and scores.values["grad_norm"][0] > 0
+    with pytest.raises(ValueError, match=r"`targets` must be \[6, 9, 2\] for this network"):
+        score([plan], PROXIES, jax.random.key(1), x, y[..., 0])
 
 
 def test_another_key_draws_other_weights():
@@ -172,9 +189,9 @@ def test_bad_input():
         score(_plans(1), {}, jax.random.key(0), images, labels)
     with pytest.raises(ValueError, match="`needs` of x must be among"):
         score(_plans(1), {"x": Proxy(("hessian",), float)}, jax.random.key(0), images, labels)
-    with pytest.raises(ValueError, match="`labels` must be 8 numbers in 0..2, .* got 8 in 0..3"):
+    with pytest.raises(ValueError, match="`targets` must be classes in 0..2; got 0..3"):
         score(_plans(1), PROXIES, jax.random.key(0), images, np.arange(8) % 4)
-    with pytest.raises(ValueError, match="`labels` must be 8 numbers in 0..2, .* got 7"):
+    with pytest.raises(ValueError, match=r"`targets` must be \[8\] for this network; got \[7\]"):
         check_batch(_plans(1)[0], images, labels[:7])
     with pytest.raises(ValueError, match="the proxy x must return one number; got None"):
         score(_plans(1), {"x": Proxy((), lambda _: None)}, jax.random.key(0), images, labels)

@@ -29,7 +29,7 @@ def make_plan(
             blocks.append(value)
     classifier = Layer("linear", channels, task.num_classes, bias=True)
     build.add("classifier", classifier, (value,))
-    return Plan(tuple(build.steps), task.input_shape, task.num_classes, tuple(blocks))
+    return Plan(tuple(build.steps), task.input_shape, task.num_classes, tuple(blocks), task.loss)
 
 
 def node_channels(cell: Cell, channels: int) -> list[int]:

@@ -28,7 +28,7 @@ def make_plan(cell: Cell, task: Task, *, channels: int = 16, cells: int = 5) -> 
     value = build.add("head_norm", Layer("identity", channels, channels, norm="affine"), (value,))
     classifier = Layer("linear", channels, task.num_classes, relu=True, bias=True)
     build.add("classifier", classifier, (value,))
-    return Plan(tuple(build.steps), task.input_shape, task.num_classes, tuple(blocks))
+    return Plan(tuple(build.steps), task.input_shape, task.num_classes, tuple(blocks), task.loss)
 
 
 def _add_cell(build: Builder, name: str, cell: Cell, value: int, channels: int) -> int:

@@ -1,4 +1,9 @@
-"""`open`: networks of the paper, by the rules of Xiang et al. (ICML 2024); see each function."""
+"""`open`: networks of the paper, by the rules of Xiang et al. (ICML 2024); see each function.
+
+For series all windows are one column wide. The head of a dense task is that of a feature pyramid
+(Lin et al., CVPR 2017): from the coarsest map on, each is doubled and the next finer one added to
+it, all at the final width.
+"""
 
 from nasgen.networks.plan import Builder, Layer, Plan, builder
 from nasgen.types import Architecture, Cell, Op, Task
@@ -6,26 +11,59 @@ from nasgen.types import Architecture, Cell, Op, Task
 
 def make_plan(architecture: Architecture, ops: tuple[Op, ...], task: Task) -> Plan:
     """The network of `architecture` for `task`; `ops` is the vocabulary of its cells' space."""
-    channels = task.input_shape[2]
-    build = builder(task.input_shape)
+    build, dims = builder(task.input_shape), 1 if task.is_series else 2
     stages, final_width = architecture.macro
-    width0 = stages[0].channels
-    stem = Layer("conv", channels, width0, 3, task.stem_stride, norm="affine")
-    value, channels = build.add("stem", stem, (0,)), width0
-    blocks = [value]
+    channels = stages[0].channels
+    stem = Layer("conv", task.channels, channels, 3, task.stem_stride, norm="affine", dims=dims)
+    value = build.add("stem", stem, (0,))
+    blocks, maps = [value], []
     for s, (stage, cell) in enumerate(zip(stages, architecture.cells, strict=True)):
         for repeat in range(stage.repeats):
             stride = stage.stride if repeat == 0 else 1
+            if stride != 1:
+                maps.append((value, channels))
             name = f"stage{s}_cell{repeat}"
-            value = _add_cell(build, name, cell, ops, value, channels, stage.channels, stride)
+            widths = channels, stage.channels
+            options = dict(dims=dims, excitation=architecture.excitation)
+            value = _add_cell(build, name, cell, ops, value, *widths, stride, **options)
             channels = stage.channels
             blocks.append(value)
     value = build.add("head_norm", Layer("identity", channels, channels, norm="affine"), (value,))
     last = Layer("conv", channels, final_width, relu=True, norm="affine")
     value = build.add("head_conv", last, (value,))
-    classifier = Layer("linear", final_width, task.num_classes, bias=True)
-    build.add("classifier", classifier, (value,))
-    return Plan(tuple(build.steps), task.input_shape, task.num_classes, tuple(blocks))
+    if task.is_dense:
+        _add_dense_head(build, value, maps, final_width, task)
+    else:
+        classifier = Layer("linear", final_width, task.num_classes, bias=True)
+        build.add("classifier", classifier, (value,))
+    return Plan(tuple(build.steps), task.input_shape, task.num_classes, tuple(blocks), task.loss)
+
+
+def _add_dense_head(
+    build: Builder, value: int, maps: list[tuple[int, int]], width: int, task: Task
+) -> None:
+    """From the coarsest map `value` up to the stem's size, then logits of each pixel, doubled up to
+    the input's. maps: the values before each stride and their channels, the finest first."""
+    values = (value,)
+    for level, (finer, channels) in reversed(list(enumerate(maps))):
+        doubled = _add_upsample(build, f"head_up{level}", width, values, build.sizes[finer])
+        lateral = Layer("conv", channels, width, relu=True, norm="affine")
+        values = doubled, build.add(f"head_map{level}", lateral, (finer,))
+    dims = 1 if task.is_series else 2
+    smooth = Layer("depthwise", width, width, 3, relu=True, norm="affine", dims=dims)
+    value = build.add("head_smooth", smooth, values)
+    classifier = Layer("pixelwise", width, task.num_classes, relu=True, bias=True)
+    value = build.add("classifier", classifier, (value,))
+    if task.stem_stride == 2:
+        _add_upsample(build, "head_up", task.num_classes, (value,), task.sides)
+
+
+def _add_upsample(
+    build: Builder, name: str, channels: int, values: tuple[int, ...], size: tuple[int, int]
+) -> int:
+    before = build.sizes[values[0]]
+    crop = tuple(2 * n - m for n, m in zip(before, size, strict=True))
+    return build.add(name, Layer("upsample", channels, channels, crop=crop), values)
 
 
 def _add_cell(
@@ -37,6 +75,9 @@ def _add_cell(
     in_channels: int,
     channels: int,
     stride: int,
+    *,
+    dims: int,
+    excitation: float,
 ) -> int:
     """One cell. If stride or width change, the input is projected (ReLU, 1x1, BN) for whoever sums
     it; an op whose only parent is the input takes the raw input and makes the change itself."""
@@ -49,12 +90,15 @@ def _add_cell(
     for node, op_index in enumerate(cell.ops, start=1):
         parents = [parent for parent, child in cell.edges if child == node]
         if changes and parents == [0]:
-            chain, inputs = op_layers(ops[op_index], in_channels, channels, stride), (raw,)
+            chain, inputs = op_layers(ops[op_index], in_channels, channels, stride, dims), (raw,)
         else:
-            chain = op_layers(ops[op_index], channels, channels, 1)
+            chain = op_layers(ops[op_index], channels, channels, 1, dims)
             inputs = tuple(values[parent] for parent in parents)
         for suffix, layer in chain:
             inputs = (build.add(f"{name}_node{node}_{suffix}", layer, inputs),)
+            if excitation and suffix == "depthwise" and ops[op_index].kind in EXPANSIONS:
+                names = f"{name}_node{node}"
+                inputs = (_add_excitation(build, names, inputs[0], layer.out_channels, excitation),)
         values[node] = inputs[0]
     parents = tuple(values[parent] for parent, child in cell.edges if child == output)
     if len(parents) == 1:
@@ -62,25 +106,43 @@ def _add_cell(
     return build.add(f"{name}_sum", Layer("identity", channels, channels), parents)
 
 
-def op_layers(op: Op, in_channels: int, channels: int, stride: int) -> list[tuple[str, Layer]]:
+def _add_excitation(build: Builder, name: str, value: int, channels: int, ratio: float) -> int:
+    """Squeeze-and-excitation (Hu et al., CVPR 2018), its two matrices followed by batch norm."""
+    inner, norm = max(round(ratio * channels), 1), dict(norm="affine")
+    layers = {
+        "squeeze": Layer("squeeze", channels, channels),
+        "reduce": Layer("conv", channels, inner, **norm),
+        "expand": Layer("conv", inner, channels, relu=True, **norm),
+    }
+    inputs = (value,)
+    for part, layer in layers.items():
+        inputs = (build.add(f"{name}_excite_{part}", layer, inputs),)
+    excite = Layer("excite", channels, channels)
+    return build.add(f"{name}_excite", excite, (value, *inputs))
+
+
+def op_layers(
+    op: Op, in_channels: int, channels: int, stride: int, dims: int = 2
+) -> list[tuple[str, Layer]]:
     """The layers of one op, named: the paper's definitions, in the order they run."""
-    kernel = op.kernel
+    kernel, along = op.kernel, dict(dims=dims)
     norm = dict(norm="affine")
     if op.kind == "avg_pool":
-        pool = Layer("avg_pool", in_channels, in_channels, kernel, stride, norm="plain")
+        pool = Layer("avg_pool", in_channels, in_channels, kernel, stride, norm="plain", **along)
         match = Layer("conv", in_channels, channels, relu=True, bias=True, norm="affine")
         return [("pool", pool)] + ([("match", match)] if in_channels != channels else [])
     if op.kind == "conv":
-        conv = Layer("conv", in_channels, channels, kernel, stride, relu=True, **norm)
+        conv = Layer("conv", in_channels, channels, kernel, stride, relu=True, **norm, **along)
         return [("conv", conv)]
     if op.kind in ("sep_conv", "dil_conv"):
         dilation = 2 if op.kind == "dil_conv" else 1
-        depth = Layer("depthwise", in_channels, in_channels, kernel, stride, dilation, relu=True)
+        widths = in_channels, in_channels
+        depth = Layer("depthwise", *widths, kernel, stride, dilation, relu=True, **along)
         return [("depthwise", depth), ("pointwise", Layer("conv", in_channels, channels, **norm))]
     inner = inner_width(op.kind, in_channels)
     return [
         ("expand", Layer("conv", in_channels, inner, relu=True, **norm)),
-        ("depthwise", Layer("depthwise", inner, inner, kernel, stride, relu=True, **norm)),
+        ("depthwise", Layer("depthwise", inner, inner, kernel, stride, relu=True, **norm, **along)),
         ("project", Layer("conv", inner, channels, relu=True, **norm)),
     ]
 

@@ -34,7 +34,7 @@ def make_plan(
             channels = width
             blocks.append(value)
     build.add("classifier", Layer("linear", channels, task.num_classes, bias=True), (value,))
-    return Plan(tuple(build.steps), task.input_shape, task.num_classes, tuple(blocks))
+    return Plan(tuple(build.steps), task.input_shape, task.num_classes, tuple(blocks), task.loss)
 
 
 def _add_cell(
