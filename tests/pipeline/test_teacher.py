@@ -59,7 +59,7 @@ def test_what_is_no_network_for_the_task_is_one_line(folder):
     _, data = dataset()
     for task, says in (
         (TASK._replace(num_classes=4), "must have shape"),
-        (TASK._replace(input_shape=(8, 8, 1)), "images of"),
+        (TASK._replace(input_shape=(8, 8, 1)), "inputs of"),
     ):
         with pytest.raises(ValueError, match=f"`teacher` must be a network for grey; .*{says}"):
             load_teacher(folder, dataset(task)[1], OPEN)
