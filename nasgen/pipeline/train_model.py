@@ -31,10 +31,11 @@ from nasgen.pipeline.config import (
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
 from nasgen.pipeline.teacher import load_teacher
 from nasgen.pipeline.workdir import Workdir, write_results
+from nasgen.report.card import tested
 from nasgen.spaces.formats import architecture_from_json
 from nasgen.spaces.open import SPACE
-from nasgen.training.classifier import Teacher
 from nasgen.training.progress import announce
+from nasgen.training.supervised import Teacher, check_trainable
 from nasgen.types import Architecture
 
 RULES = {
@@ -84,8 +85,8 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
             "seconds_compile": sum(stage["seconds_compile"] for stage in stages.values()),
         },
     )
-    network, accuracy = workdir.path / "network", found["test_accuracy"]
-    print(f"Test accuracy {accuracy:.1%}\nThe network, to use without nasgen: {network}")
+    network = workdir.path / "network"
+    print(f"{tested(stages['deliver'])}\nThe network, to use without nasgen: {network}")
 
 
 def choose(config: ConfigDict) -> Chosen:
@@ -94,6 +95,8 @@ def choose(config: ConfigDict) -> Chosen:
     architecture, stem_stride = (_published if named else _exported)(config.model)
     dataset = data.load(config.task.name, seed=config.seed, **task_options(config))
     check_images(dataset.task)
+    teaches = config.train.teacher is not None
+    check_trainable(trained.recipe_of(config), dataset.task, teacher=teaches)
     for note in dataset.notes:
         announce("data", note)
     size, examples = config.train.batch_size, len(dataset.train.y)

@@ -1,8 +1,11 @@
-"""Training of one image classifier by a recipe, with a teacher or without.
+"""Training of one network for a task of any kind by a recipe, with a teacher or without.
 
 The network is a Linen module `module.apply({"params", "batch_stats"}, x, train=...) -> logits`
-with `x: [batch, height, width, channels]` and `logits: [batch, classes]`. The weights with the
-best validation accuracy are kept; the test split is never read here.
+with `x: [batch, height, width, channels]` (series: `[batch, length, channels]`) and `logits`
+`[batch, outputs]`, or `[batch, *places, outputs]` where each place has a target. The weights with
+the best validation metric are kept; the test split is never read here.
+
+What is trained to predict numbers predicts them standardised (see `units`).
 """
 
 from collections.abc import Callable
@@ -14,38 +17,54 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from nasgen.data.batches import epoch_batches
-from nasgen.data.task import Dataset, check_images
-from nasgen.training import sharding
+from nasgen.data.task import Dataset, Split, check_objective
+from nasgen.training import sharding, task_metrics
 from nasgen.training.fit import Row, fit
+from nasgen.training.losses import LOSSES
 from nasgen.training.recipe import Recipe, check_recipe, optimizer, preparation
 from nasgen.training.state import LossFn, averaged, init_state
+from nasgen.training.units import Units, restored, standardised, units_of
+from nasgen.types import METRICS, Task
 
 # apply_fn(variables, x) -> logits, in evaluation mode
 ApplyFn = Callable[[PyTree, Array], Array]
-# teacher(x) -> logits of the augmented, standardised images; JAX must be able to trace it.
+# teacher(x) -> logits of the augmented, standardised inputs; JAX must be able to trace it.
 Teacher = Callable[[Array], Array]
 
 
 class Trained(NamedTuple):
-    """The weights of the best validation accuracy, the step they stem from, and the run.
+    """The weights of the best validation metric, its value, the step they stem from, and the run.
 
     history, seconds, compile_seconds: as in `fit.Fitted`.
     """
 
     variables: PyTree
-    accuracy: float
+    value: float
     step: int
     history: list[Row]
     seconds: float
     compile_seconds: float
 
 
-def train_classifier(
+class Evaluation(NamedTuple):
+    """The task's metric over all examples, its mean loss, and what the metric needed of each."""
+
+    value: float
+    loss: float
+    rows: task_metrics.Rows
+
+
+def check_trainable(recipe: Recipe, task: Task, *, teacher: bool) -> None:
+    """Raises ValueError for a recipe, a loss or a metric that the task cannot be trained with."""
+    check_objective(task)
+    check_recipe(recipe, task, teacher=teacher)
+
+
+def train_network(
     module: nn.Module,
     variables: PyTree,
     data: Dataset,
@@ -62,11 +81,11 @@ def train_classifier(
 
     teacher: what `recipe.distillation` of the loss is learned from. Resumes from `workdir`, where
     the states of the best and of the last steps stay. Raises `fit.Diverged` where the loss stops
-    being finite, ValueError for a task that is not of images and classes, for a batch larger than
-    the training split and for what `check_recipe` refuses.
+    being finite, ValueError for a batch larger than the training split and for what
+    `check_trainable` refuses.
     """
-    check_images(data.task)
-    check_recipe(recipe, teacher=teacher is not None)
+    task, units = data.task, units_of(data)
+    check_trainable(recipe, task, teacher=teacher is not None)
     batch_fn = epoch_batches(data.train.x, data.train.y, recipe.batch_size, seed=seed)
     epoch = len(data.train.y) // recipe.batch_size
     tx = optimizer(recipe)
@@ -81,12 +100,13 @@ def train_classifier(
 
     def evaluate_state(state) -> dict[str, float]:
         params, model_state = averaged(state)
-        x, y = data.validation
         weights = {"params": params, **model_state}
-        return evaluate(apply_fn, weights, x, y, batch_size=recipe.batch_size, mesh=mesh)
+        options = dict(batch_size=recipe.batch_size, mesh=mesh, units=units)
+        found = evaluate(apply_fn, weights, data.validation, task, **options)
+        return {task.metric: found.value, "loss": found.loss}
 
     fitted = fit(
-        classification_loss(module, recipe, teacher),
+        task_loss(module, recipe, task, teacher),
         state,
         batch_fn,
         tx,
@@ -96,7 +116,8 @@ def train_classifier(
         checkpoint_every=recipe.checkpoint_every or max(1, recipe.steps // 10),
         eval_fn=evaluate_state,
         eval_every=recipe.eval_every or epoch,
-        best_metric="accuracy",
+        best_metric=task.metric,
+        higher_is_better=METRICS[task.metric].higher,
         patience=recipe.patience,
         average_decay=recipe.ema,
         prepare_fn=preparation(recipe, data),
@@ -105,6 +126,11 @@ def train_classifier(
         on_metrics=on_metrics,
         label=label,
     )
+    if fitted.best.state is None:
+        raise ValueError(
+            f"`metric` of {task.name} must be defined on the validation examples; {task.metric} "
+            "never was, so that no weights could be chosen."
+        )
     params, model_state = averaged(fitted.best.state)
     return Trained(
         {"params": params, **model_state},
@@ -116,11 +142,12 @@ def train_classifier(
     )
 
 
-def classification_loss(
-    module: nn.Module, recipe: Recipe, teacher: Teacher | None = None
+def task_loss(
+    module: nn.Module, recipe: Recipe, task: Task, teacher: Teacher | None = None
 ) -> LossFn:
-    """Cross-entropy with distributions over the classes, and with the teacher's by the recipe's
-    part, as a loss for `fit` on batches of `recipe.preparation`."""
+    """The task's loss, mixed with the teacher's by the recipe's part, as `fit` takes it, on batches
+    of `recipe.preparation`."""
+    loss_of, classes = LOSSES[task.loss], task.kind == "classification"
 
     def loss_fn(params, model_state, batch, key):
         dropout_key = jax.random.split(key, 3)[2]  # the others are `preparation`'s
@@ -132,12 +159,14 @@ def classification_loss(
             mutable=list(model_state),
             rngs={"dropout": dropout_key},
         )
-        logits = logits.astype(targets.dtype)
-        loss = optax.softmax_cross_entropy(logits, targets).mean()
+        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+        loss = loss_of(logits, targets).mean()
         if recipe.distillation:
-            taught = jax.lax.stop_gradient(teacher(x)).astype(targets.dtype)
+            taught = jax.lax.stop_gradient(teacher(x)).astype(logits.dtype)
             divergence = distillation_loss(logits, taught, recipe.temperature)
             loss = (1 - recipe.distillation) * loss + recipe.distillation * divergence
+        if not classes:
+            return loss, (model_state, {})
         right = logits.argmax(-1) == targets.argmax(-1)
         return loss, (model_state, {"accuracy": jnp.mean(right)})
 
@@ -158,32 +187,54 @@ def distillation_loss(
 def evaluate(
     apply_fn: ApplyFn,
     variables: PyTree,
-    x: Float[np.ndarray, "examples height width channels"],
-    y: Int[np.ndarray, " examples"],
+    split: Split,
+    task: Task,
     *,
+    units: Units | None = None,
     batch_size: int = 256,
     mesh: Mesh | None = None,
-) -> dict[str, float]:
-    """Accuracy and mean cross-entropy over all examples; the last batch is padded, not counted.
+) -> Evaluation:
+    """The task's metric, exact over all examples, and the mean loss; the last batch is filled up,
+    which is not counted.
 
-    Compiles once for each `apply_fn` (the same object) and batch size, whatever the examples.
+    units: what a network that predicts numbers standardised was trained with; the metric is in the
+    targets' units. Compiles once for each `apply_fn` (the same object) and batch size, whatever the
+    examples.
     """
-    correct, loss = 0, 0.0
-    for start in range(0, len(y), batch_size):
-        labels = y[start : start + batch_size]
-        padding = batch_size - len(labels)
-        images = np.pad(x[start : start + batch_size], ((0, padding), (0, 0), (0, 0), (0, 0)))
-        labels = np.pad(labels, (0, padding), constant_values=-1)  # -1 is never counted
-        batch = (images, labels) if mesh is None else sharding.shard_batch((images, labels), mesh)
-        right, nll = _batch_sums(apply_fn, variables, *batch)
-        correct, loss = correct + int(right), loss + float(nll)
-    return {"accuracy": correct / len(y), "loss": loss / len(y)}
+    losses, rows = [], []
+    for start in range(0, len(split.y), batch_size):
+        part = [array[start : start + batch_size] for array in split]
+        number = len(part[1])
+        batch = tuple(_filled(array, batch_size) for array in part)
+        batch = batch if mesh is None else sharding.shard_batch(batch, mesh)
+        found = _batch_rows(apply_fn, task.loss, task.metric, mesh, variables, *batch, units)
+        for kept, of_batch in zip((losses, rows), found, strict=True):
+            kept.append(np.asarray(of_batch)[:number])
+    rows = np.concatenate(rows)
+    loss = float(np.concatenate(losses).mean(dtype=np.float64))
+    return Evaluation(task_metrics.value(task.metric, rows), loss, rows)
 
 
-@partial(jax.jit, static_argnums=0)
-def _batch_sums(
-    apply_fn: ApplyFn, variables: PyTree, x: Array, y: Array
-) -> tuple[Int[Array, ""], Float[Array, ""]]:
+def _filled(array: np.ndarray, size: int) -> np.ndarray:
+    """With zeros behind, as a batch of that size."""
+    return np.pad(array, ((0, size - len(array)), *((0, 0),) * (array.ndim - 1)))
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _batch_rows(
+    apply_fn: ApplyFn,
+    loss: str,
+    metric: str,
+    mesh: Mesh | None,
+    variables: PyTree,
+    x: Array,
+    y: Array,
+    units: Units | None,
+) -> tuple[Array, Array]:
+    """Of each example of a batch its loss and its row of the metric, on every device of a mesh."""
     logits = apply_fn(variables, x)
-    nll = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(y, 0))
-    return jnp.sum(logits.argmax(-1) == y), jnp.sum(jnp.where(y >= 0, nll, 0.0))
+    losses = LOSSES[loss](logits, standardised(y, units))
+    found = losses, task_metrics.MEASURES[metric].rows(restored(logits, units), y)
+    if mesh is None:
+        return found
+    return jax.lax.with_sharding_constraint(found, sharding.replicated(mesh))
