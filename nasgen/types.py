@@ -130,12 +130,48 @@ KINDS = {
 }
 
 
+class Metric(NamedTuple):
+    """What a trained network is judged by; `training/task_metrics` computes it.
+
+    title: for readers. kinds: of prediction that it is for. higher: whether more is better.
+    fraction: whether it is one, told in percent; else a number, of the targets' unit if it has one.
+    """
+
+    title: str
+    kinds: tuple[str, ...]
+    higher: bool
+    fraction: bool
+
+
+_NUMBERS = ("regression", "dense_regression")
+METRICS = {
+    # classes
+    "accuracy": Metric("accuracy", ("classification",), True, True),
+    "error_rate": Metric("error rate", ("classification",), False, True),
+    "macro_f1": Metric("mean F1 of classes", ("classification", "segmentation"), True, True),
+    "auroc": Metric(
+        "area under ROC curve", ("classification", "multi_label", "segmentation"), True, True
+    ),
+    "mean_average_precision": Metric("mean average precision", ("multi_label",), True, True),
+    "mean_iou": Metric("mean IoU of classes", ("segmentation",), True, True),
+    "false_negative_rate": Metric("false negative rate", ("segmentation",), False, True),
+    # numbers
+    "mean_absolute_error": Metric("mean absolute error", _NUMBERS, False, False),
+    "root_mean_squared_error": Metric("root mean squared error", _NUMBERS, False, False),
+    "relative_l2": Metric("relative L2 error", _NUMBERS, False, False),
+    "mean_absolute_error_8": Metric(
+        "mean absolute error of distances up to 8", ("dense_regression",), False, False
+    ),
+}
+
+
 class Task(NamedTuple):
     """What a network is for.
 
     input_shape: height, width, channels of one example; length, channels where it is a series.
     num_classes: classes, or outputs (of each place) where the kind is a regression.
     kind: one of `KINDS`, whose metric and loss hold unless the task has its own.
+    metric: one of `METRICS`. loss: one of `training/losses.LOSSES`.
     stem_stride: stride of the first convolution (1, or 2 for ImageNet-sized images).
     class_names: of classes 0, 1, ..., where they have names.
     """

@@ -33,6 +33,7 @@ def get_config() -> ConfigDict:
     config.task.path = placeholder(str)
     config.task.dataset = placeholder(str)  # of "tfds": as "mnist", "mnist:3.0.1"
     config.task.kind = placeholder(str)  # of prediction; left out, the labels tell
+    config.task.metric = placeholder(str)  # arrays, tables: a name of types.METRICS, for the kind
     config.task.dims = placeholder(int)  # of .npz files: 2 for images, 1 for series
     config.task.size = placeholder(int)  # pixels of each side; left out, the median of the images
     config.task.corrupt = placeholder(str)  # images that cannot be read: "refuse" or "skip"
@@ -67,27 +68,30 @@ def get_config() -> ConfigDict:
     # How the winner is trained.
     config.train = ConfigDict()
     config.train.steps = 1_500  # optimiser steps
-    config.train.batch_size = 64  # images a step
+    config.train.batch_size = 64  # examples a step
     config.train.learning_rate = 0.1  # peak, SGD with Nesterov momentum, cosine to zero
     config.train.weight_decay = 5e-4  # of weights, not of norms and biases
     config.train.warmup_fraction = 0.05  # of the steps, linear
-    config.train.label_smoothing = 0.1  # mass spread over all classes
+    config.train.label_smoothing = 0.1  # of classifications: mass spread over all classes
     config.train.ema = 0.0  # decay of the averaged weights, as 0.99; 0 means no average
     config.train.clip_norm = 0.0  # the most of a gradient's norm; 0 does not clip
-    config.train.max_shift = 1  # pixels of random shift in training
+    config.train.max_shift = 1  # pixels, or moments, of random shift in training
     config.train.flip = False  # mirror images at random; not for digits or letters
     config.train.min_crop = 0.0  # least area of a random crop, resized, as 0.08; 0 does not crop
     config.train.auto_augment = placeholder(str)  # a policy: "cifar10" or "imagenet"
     config.train.erasing = 0.0  # probability that a rectangle of an image is erased
-    config.train.mixup = 0.0  # alpha of mixup, as 0.2; 0 mixes no images
+    config.train.mixup = 0.0  # alpha of mixup, as 0.2; 0 mixes no examples
     # A teacher to distil from: the folder `network/` of another run on this data; and its part of
     # the loss, above 0 where there is one; and the temperature that both are softened by.
     config.train.teacher = placeholder(str)
     config.train.distillation = 0.0
     config.train.temperature = 1.0
+    # Squeeze-and-excitation in the network that is trained, in parts of a layer's width; 0: none.
+    # Searches score without; of what they found, the best that keeps the budget with it is trained.
+    config.train.excitation = 0.0
     config.train.bf16 = False  # compute in bfloat16; for accelerators
     config.train.micro_batches = 1  # parts of a batch, one after the other, in less memory
-    config.train.patience = 0  # epochs in a row without a better validation accuracy; 0: any
+    config.train.patience = 0  # epochs in a row without a better validation metric; 0: any
 
     # What the report shows.
     config.report = ConfigDict()

@@ -5,7 +5,7 @@
 
 Published for this budget: ZiCo 78.1 % (448 M), AZ-NAS 78.6 % (462 M), all with a teacher. Two
 parts of that recipe are left out here: squeeze-and-excitation, and the teacher, EfficientNet-B3
-(noisy student), which has to be given from Python (`train_classifier(..., teacher=function)`); a
+(noisy student), which has to be given from Python (`train_network(..., teacher=function)`); a
 network of another run is one by `--config.train.teacher=FOLDER --config.train.distillation=0.5`.
 
 nasgen holds a data set in memory: 1.3 million images of 224 pixels as float32, twice, are 1.5 TB.
@@ -40,5 +40,6 @@ def get_config() -> ConfigDict:
     train.auto_augment = "imagenet"
     train.erasing = 0.5
     train.mixup = 0.2
+    train.excitation = 0.25
     train.bf16 = True
     return config

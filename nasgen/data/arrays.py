@@ -16,7 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from nasgen.data import targets
-from nasgen.data.task import Dataset, Split, check_memory, standardised, stratified_indices
+from nasgen.data.task import (
+    Dataset,
+    Split,
+    check_memory,
+    check_objective,
+    standardised,
+    stratified_indices,
+)
 from nasgen.types import KINDS, Task
 
 MIN_SIDE, MAX_SIDE = 2, 4096  # pixels
@@ -35,6 +42,7 @@ def from_arrays(
     seed: int = 0,
     num_classes: int | None = None,
     kind: str | None = None,
+    metric: str | None = None,
     dims: int = 2,
     validation: Pair | None = None,
     test: Pair | None = None,
@@ -44,8 +52,9 @@ def from_arrays(
 ) -> Dataset:
     """A data set from inputs and targets; `num_classes` is by default the highest label plus one.
 
-    kind: one of `types.KINDS`; by default told by `y`, see `targets.kind_of`. dims: 2 for images, 1
-    for series. validation: needs `test` too. white: as in `Dataset`; by default told by `x`. Raises
+    kind: one of `types.KINDS`; by default told by `y`, see `targets.kind_of`. metric: one of
+    `types.METRICS` for the kind, by default the kind's own. dims: 2 for images, 1 for series.
+    validation: needs `test` too. white: as in `Dataset`; by default told by `x`. Raises
     ValueError, saying which argument breaks which rule.
     """
     if dims not in (1, 2):
@@ -66,11 +75,12 @@ def from_arrays(
         tuple(x.shape[1:]),
         num_classes,
         kind,
-        KINDS[kind].metric,
+        KINDS[kind].metric if metric is None else metric,
         KINDS[kind].loss,
         stem_stride=2 if large else 1,
         class_names=class_names,
     )
+    check_objective(task)
     strata = y if kind == "classification" else np.zeros(len(y), np.int32)
     if test is None:
         parts = [Split(x[chosen], y[chosen]) for chosen in stratified_indices(strata, seed=seed)]
@@ -90,6 +100,7 @@ def from_npz(
     seed: int = 0,
     num_classes: int | None = None,
     kind: str | None = None,
+    metric: str | None = None,
     dims: int = 2,
 ) -> Dataset:
     """A data set from an .npz file with `x` and `y`, and `x_test` and `y_test` if there are any.
@@ -123,7 +134,8 @@ def from_npz(
                 f"{str(path)!r} has {sorted(arrays)}."
             )
         held_out[part] = tuple(arrays[key] for key in pair) if pair[0] in arrays else None
-    options = dict(name=path.stem, seed=seed, num_classes=num_classes, kind=kind, dims=dims)
+    options = dict(name=path.stem, seed=seed, num_classes=num_classes, dims=dims)
+    options |= dict(kind=kind, metric=metric)
     return from_arrays(arrays["x"], arrays["y"], **options, **held_out)
 
 

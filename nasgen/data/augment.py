@@ -1,36 +1,40 @@
 """Random changes of a batch of images that keep its labels, and `mixup`, which mixes them too: pure
 functions, made for `jit`. Images are standardised, so that 0 is the mean of the training images.
+
+`random_shift` takes series too, and any type: with the same key it moves maps of targets with their
+inputs; so does `random_flip` for images.
 """
 
 import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, Num
 
 
 def random_shift(
-    key: Key[Array, ""], x: Float[Array, "batch height width channels"], *, max_shift: int
-) -> Float[Array, "batch height width channels"]:
-    """Moves each image by up to `max_shift` pixels each way; its border is repeated outwards.
+    key: Key[Array, ""], x: Num[Array, "batch *places channels"], *, max_shift: int
+) -> Num[Array, "batch *places channels"]:
+    """Moves each example by up to `max_shift` places (pixels, moments) each way; its border is
+    repeated outwards.
 
     The same as padding by `max_shift` and cropping at random.
     """
     if not max_shift:
         return x
-    sides = (max_shift, max_shift)
-    padded = jnp.pad(x, ((0, 0), sides, sides, (0, 0)), mode="edge")
-    corners = jax.random.randint(key, (len(x), 2), 0, 2 * max_shift + 1)
+    axes = x.ndim - 2
+    padded = jnp.pad(x, ((0, 0), *((max_shift, max_shift),) * axes, (0, 0)), mode="edge")
+    corners = jax.random.randint(key, (len(x), axes), 0, 2 * max_shift + 1)
 
-    def crop(image: Array, corner: Array) -> Array:
-        return jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), x.shape[1:])
+    def crop(example: Array, corner: Array) -> Array:
+        return jax.lax.dynamic_slice(example, (*corner, 0), x.shape[1:])
 
     return jax.vmap(crop)(padded, corners)
 
 
 def random_flip(
-    key: Key[Array, ""], x: Float[Array, "batch height width channels"]
-) -> Float[Array, "batch height width channels"]:
+    key: Key[Array, ""], x: Num[Array, "batch height width channels"]
+) -> Num[Array, "batch height width channels"]:
     """Mirrors each image left to right with probability one half. Not for digits or letters."""
     flipped = jax.random.bernoulli(key, 0.5, (len(x), 1, 1, 1))
     return jnp.where(flipped, x[:, :, ::-1], x)
@@ -90,11 +94,11 @@ def random_erasing(
 
 def mixup(
     key: Key[Array, ""],
-    x: Float[Array, "batch height width channels"],
+    x: Float[Array, "batch *places channels"],
     targets: Float[Array, "batch classes"],
     *,
     alpha: float,
-) -> tuple[Float[Array, "batch height width channels"], Float[Array, "batch classes"]]:
+) -> tuple[Float[Array, "batch *places channels"], Float[Array, "batch classes"]]:
     """`mix` at a weight drawn from Beta(alpha, alpha), one a batch. Zhang et al. (ICLR 2018)."""
     weight = jax.random.beta(key, alpha, alpha)
     return mix(x, weight), mix(targets, weight)

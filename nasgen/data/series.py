@@ -47,13 +47,15 @@ def from_series(
     time: str | None = None,
     length: int | None = None,
     kind: str | None = None,
+    metric: str | None = None,
 ) -> Dataset:
     """A data set from a table of series.
 
     label, series, time: names of columns; by default `label`, and `series` and `time` where the
     file has them (without `series` each row is one). length: pads shorter series with their last
     value and crops longer ones; without it all must be equally long. kind: `classification` or
-    `regression`; by default a regression where labels have fractions. The task takes the file's
+    `regression`; by default a regression where labels have fractions. metric: as in `from_arrays`.
+    The task takes the file's
     name. Raises ValueError, in one line, where the file will not do.
     """
     path = Path(path)
@@ -82,16 +84,20 @@ def from_series(
         found = _gathered(names, labels, values, None if time is None else table[time], path)
     x, notes = _equally_long(found, length, path)
     y, class_names, kind = _targets([one.label for one in found], kind, path)
-    return from_arrays(
+    found = from_arrays(
         x,
         y,
         name=path.stem,
         seed=seed,
         kind=kind,
+        metric=metric,
         dims=1,
         class_names=class_names,
         notes=notes,
     )
+    columns = {"label": column, "series": series, "time": time}
+    columns["channels"] = None if series is None else channels
+    return found._replace(table={**columns, "fits": length is not None})
 
 
 def _read(path: Path) -> Table:

@@ -2,12 +2,13 @@
 
 import math
 import os
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Num
 
-from nasgen.types import KINDS, Task
+from nasgen.types import KINDS, METRICS, Task
 
 FRACTIONS = (0.6, 0.2, 0.2)  # training, validation, test
 
@@ -27,6 +28,9 @@ class Dataset(NamedTuple):
     mean, std: of the training split's raw pixels; a raw image enters as `(raw - mean) / std`.
     notes: what was done to the data on the way, a sentence each, for the user.
     white: what white of a picture file is in raw pixels; None where they are not those of pictures.
+    table: of series from a table the names of its columns: `label`, `series` and `time` (None where
+    there is none), `channels` (None where each row is a series); and `fits`, whether series of
+    other lengths are padded and cropped.
     """
 
     task: Task
@@ -37,6 +41,7 @@ class Dataset(NamedTuple):
     std: Float[np.ndarray, " channels"]
     notes: tuple[str, ...] = ()
     white: float | None = None
+    table: Mapping[str, Any] | None = None
 
 
 def standardised(
@@ -91,17 +96,19 @@ def stratified_indices(
     return tuple(np.sort(np.concatenate(part)) for part in parts)
 
 
-def check_images(task: Task) -> None:
-    """Raises ValueError for a task that is not the classification of images: no network, proxy or
-    training knows others yet."""
-    if len(task.input_shape) != 3:
+def check_objective(task: Task) -> None:
+    """Raises ValueError for a metric that is not for the task's kind, or for a loss that is not its
+    kind's: others would need other networks."""
+    fitting = sorted(name for name, one in METRICS.items() if task.kind in one.kinds)
+    if task.metric not in fitting:
         raise ValueError(
-            f"`task` must have images [height, width, channels]; {task.name} has series of shape "
-            f"{task.input_shape}, which no network takes yet."
+            f"`metric` of {task.name} must be one of {', '.join(fitting)}, for {task.kind}; "
+            f"got {task.metric!r}."
         )
-    if task.kind != "classification":
+    if task.loss != KINDS[task.kind].loss:
         raise ValueError(
-            f"`task` must be classification; {task.name} is {task.kind}, which no network does yet."
+            f"`loss` of {task.name} must be {KINDS[task.kind].loss!r}, for {task.kind}; "
+            f"got {task.loss!r}."
         )
 
 

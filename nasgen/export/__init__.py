@@ -1,12 +1,12 @@
 """A trained network as files that need no nasgen.
 
 model.py              the network as readable source for jax and flax, with a command line
-predict.py            classes and probabilities of pictures and arrays, a command
+predict.py            what it says of pictures, tables of series and arrays, a command
 weights.safetensors   its weights
-model.stablehlo       raw images to logits for any batch size, weights inside
+model.stablehlo       raw images or series to logits for any batch size, weights inside
 model.jax_export      the same for `jax.export.deserialize`, where flatbuffers is installed
 model.onnx            the same as ONNX, where the extra `onnx` is installed
-preprocess.json       what pictures and raw images become before they enter, see `preprocessing`
+preprocess.json       what files and raw inputs become before they enter, see `preprocessing`
 architecture.json     the architecture and its task, which nasgen reads back
 README.md             the model card
 """
@@ -69,8 +69,9 @@ def export_network(
     """Writes the network to `folder`, all files or none, and returns their paths.
 
     plan: of `architecture` for `task`. variables: `params` and `batch_stats` of the Linen network.
-    preprocess: `{"mean": [...], "std": [...]}`, a number a channel; raw images enter as
-    `(raw - mean) / std`. And `white`, as in `data.Dataset`, if pictures are to be read.
+    preprocess: `{"mean": [...], "std": [...]}`, a number a channel; raw inputs enter as
+    `(raw - mean) / std`. And `white` and `table`, as in `data.Dataset`, if pictures or tables are
+    to be read.
     card: what the model card tells, see `report.card.model_card`.
     An export that is there already is replaced. Raises ValueError where `folder` holds anything
     else, where the variables are not those of the plan, or where `architecture` is a cell of a

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from nasgen.types import KINDS
+from nasgen.types import KINDS, METRICS
 
 
 class UserError(ValueError):
@@ -139,6 +139,7 @@ REQUEST = {
     "task.path": optional(text()),
     "task.dataset": optional(text()),
     "task.kind": optional(one_of(KINDS)),
+    "task.metric": optional(one_of(METRICS)),
     "task.dims": optional(whole(1, 2)),
     "task.size": optional(whole(2, 4096)),
     "task.corrupt": optional(one_of(("refuse", "skip"))),
@@ -207,6 +208,7 @@ DESIGN = {
     "train.teacher": optional(text()),
     "train.distillation": number(0, 1, closed=True),
     "train.temperature": number(0, above=True),
+    "train.excitation": number(0, 1, closed=True),
     "train.bf16": boolean(),
     "train.micro_batches": whole(1, 65_536),
     "train.patience": whole(0),

@@ -20,7 +20,7 @@ from nasgen.pipeline.config import flat
 from nasgen.pipeline.request import Request
 from nasgen.pipeline.stages import read_stage
 from nasgen.pipeline.workdir import RESULTS, Workdir, write_results
-from nasgen.report.card import METHODS
+from nasgen.report.card import METHODS, tested
 from nasgen.report.markdown import write_report
 from nasgen.search.problem import finite
 from nasgen.spaces.formats import architecture_from_json
@@ -145,8 +145,8 @@ def finish(workdir: Workdir, request: Request, stage_names: list[str]) -> None:
     write_results(
         workdir,
         {
-            **{name: outcome[name] for name in ("test_accuracy", "test_examples")},
-            **{name: outcome[name] for name in ("validation_accuracy", "kept_step")},
+            **{n: value for n, value in outcome.items() if n.startswith(("test_", "validation_"))},
+            "kept_step": outcome["kept_step"],
             **used,
             **{name: value for name, value in outcome.items() if name.startswith("latency_ms")},
             **budget,
@@ -166,8 +166,7 @@ def in_words(folder: Path) -> str:
     """What came out, in three lines for the terminal."""
     results = json.loads((folder / RESULTS).read_text())
     return (
-        f"Test accuracy {results['test_accuracy']:.1%} with {results['params']:,} parameters and "
-        f"{results['macs']:,} MACs\n"
+        f"{tested(results)} with {results['params']:,} parameters and {results['macs']:,} MACs\n"
         f"The network, to use without nasgen: {folder / 'network'}\n"
         f"The report: {folder / 'report.md'}"
     )

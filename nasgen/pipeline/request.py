@@ -32,7 +32,7 @@ from nasgen.types import (
 
 if TYPE_CHECKING:
     from nasgen.pretrained.bundle import Bundle
-    from nasgen.training.classifier import Teacher
+    from nasgen.training.supervised import Teacher
 
 
 class Request(NamedTuple):

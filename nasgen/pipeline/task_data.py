@@ -1,5 +1,7 @@
 """The data of a config's task, loaded and compared with the batches that the config asks for."""
 
+from typing import TYPE_CHECKING
+
 import jax
 from ml_collections import ConfigDict
 
@@ -8,10 +10,13 @@ from nasgen.data.task import Dataset
 from nasgen.pipeline.config import task_options
 from nasgen.training.progress import announce
 
+if TYPE_CHECKING:
+    from nasgen.training.recipe import Recipe
+
 
 def load_data(config: ConfigDict) -> Dataset:
-    """The data set; what was done to it is said. Raises ValueError where it cannot be used, and
-    for batches that it or the devices cannot fill."""
+    """The data set; what was done to it is said. Raises ValueError where it cannot be used, for
+    batches that it or the devices cannot fill, and for a training that is not for such a task."""
     size, devices = config.train.batch_size, jax.device_count()
     if size % devices:
         raise ValueError(
@@ -29,4 +34,16 @@ def load_data(config: ConfigDict) -> Dataset:
             raise ValueError(
                 f"`config.{name}` must be at most the {examples} training examples; got {size}."
             )
+    from nasgen.training.supervised import check_trainable  # it takes a second to import
+
+    check_trainable(recipe_of(config), dataset.task, teacher=config.train.teacher is not None)
     return dataset
+
+
+def recipe_of(config: ConfigDict) -> "Recipe":
+    """The recipe that a config asks for."""
+    from nasgen.training.recipe import Recipe
+
+    settings = config.train.to_dict()
+    del settings["teacher"], settings["excitation"]
+    return Recipe(**settings)

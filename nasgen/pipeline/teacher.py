@@ -14,7 +14,7 @@ from nasgen.networks.ops import per_channel
 from nasgen.networks.plans.open import make_plan
 from nasgen.spaces import Space
 from nasgen.spaces.formats import architecture_from_json
-from nasgen.training.classifier import Teacher
+from nasgen.training.supervised import Teacher
 
 _NEEDED = ("architecture.json", "preprocess.json", "weights.safetensors")
 

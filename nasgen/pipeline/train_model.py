@@ -31,9 +31,10 @@ from nasgen.pipeline.stages import Stage, read_stage, run_stages
 from nasgen.pipeline.task_data import load_data
 from nasgen.pipeline.teacher import load_teacher
 from nasgen.pipeline.workdir import Workdir, write_results
+from nasgen.report.card import tested
 from nasgen.spaces.formats import architecture_from_json
 from nasgen.spaces.open import SPACE
-from nasgen.training.classifier import Teacher
+from nasgen.training.supervised import Teacher
 from nasgen.types import Architecture
 
 RULES = {
@@ -83,8 +84,8 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
             "seconds_compile": sum(stage["seconds_compile"] for stage in stages.values()),
         },
     )
-    network, accuracy = workdir.path / "network", found["test_accuracy"]
-    print(f"Test accuracy {accuracy:.1%}\nThe network, to use without nasgen: {network}")
+    network = workdir.path / "network"
+    print(f"{tested(stages['deliver'])}\nThe network, to use without nasgen: {network}")
 
 
 def choose(config: ConfigDict) -> Chosen:
@@ -96,6 +97,8 @@ def choose(config: ConfigDict) -> Chosen:
     if named:  # refuses images that are too small for it
         shape, classes = dataset.task.input_shape, dataset.task.num_classes
         published.create_model(config.model, num_classes=classes, input_shape=shape)
+    if config.train.excitation:
+        architecture = architecture._replace(excitation=float(config.train.excitation))
     plan = make_plan(architecture, SPACE.ops, dataset.task)
     path = config.train.teacher
     teacher = path and load_teacher(Path(path), dataset, SPACE)

@@ -4,9 +4,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from nasgen.report import words
 from nasgen.spaces.space import Space
-from nasgen.types import Architecture, Budget, Costs, Task
+from nasgen.types import METRICS, Architecture, Budget, Costs, Task
 
+# beside the figures of the metric, see `score`
 CARD_KEYS = {
     "budget",
     "data",
@@ -19,10 +21,8 @@ CARD_KEYS = {
     "no_onnx",
     "origin",
     "seed",
-    "test_accuracy",
     "test_examples",
     "training",
-    "validation_accuracy",
 }
 METHODS = {
     "ours": "nasgen",
@@ -37,16 +37,16 @@ METHODS = {
 # field of Budget and Costs -> what it is called
 COSTS = {
     "params": "Parameters",
-    "macs": "MACs (multiply-adds, one image)",
-    "activation_memory": "Activation memory (bytes, one image)",
+    "macs": "MACs (multiply-adds, one {example})",
+    "activation_memory": "Activation memory (bytes, one {example})",
 }
 _ORIGIN = "Designed and trained by nasgen."
-_LIMITS = (
-    "It knows only the classes it was trained on, and gives one of them for any image.",
-    "Accuracy was measured on images drawn as the training images were; other cameras, other crops "
-    "or other scales of the pixels' values may give another one.",
-    "Its probabilities were not calibrated.",
-)
+_DRAWN = "was measured on {examples} drawn as the training {examples} were; other "
+_OTHERS = {
+    "images": "cameras, other crops or other scales of the pixels' values may give another one.",
+    "series": "instruments, other cuts or other scales of the values may give another one.",
+}
+_UNCALIBRATED = "Its probabilities were not calibrated."
 
 
 def model_card(
@@ -59,25 +59,31 @@ def model_card(
 ) -> str:
     """The card's text. What `card` may hold, all optional:
 
-    budget: a `Budget`. test_accuracy, validation_accuracy: fractions. test_examples: their number,
-    for the 95 % interval. latency_ms_predicted, latency_ms_measured: of one image, and
-    latency_ms_measured_32: of 32 at once, on latency_device. hours: of wall time, by what took
-    them. seed. data: where the images come from. origin: whose network it is, where nasgen only
-    trained it. training: settings by name. limits: sentences, beside those that every card has.
-    no_onnx: why there is no model.onnx. Raises ValueError for any other key.
+    budget: a `Budget`. test_METRIC, validation_METRIC, test_examples: see `score`.
+    latency_ms_predicted, latency_ms_measured: of one example, and latency_ms_measured_32: of 32 at
+    once, on latency_device. hours: of wall time, by what took them. seed. data: where the examples
+    come from. origin: whose network it is, where nasgen only trained it. training: settings by
+    name. limits: sentences, beside those that every card has. no_onnx: why there is no model.onnx.
+    Raises ValueError for any other key.
     """
-    unknown = sorted(set(card) - CARD_KEYS)
+    known = CARD_KEYS | {f"validation_{task.metric}"}
+    known |= {f"test_{task.metric}{end}" for end in ("", "_low", "_high")}
+    unknown = sorted(set(card) - known)
     if unknown:
-        raise ValueError(f"`card` must hold only {sorted(CARD_KEYS)}; got {unknown[0]!r}.")
-    height, width, channels = task.input_shape
+        raise ValueError(f"`card` must hold only {sorted(known)}; got {unknown[0]!r}.")
+    *places, channels = task.input_shape
+    sizes = " x ".join(map(str, places)) + " moments" * words.is_series(task)
     facts = [
-        ("Task", f"{plain(task.name)}: {task.kind}, {task.num_classes} classes"),
+        ("Task", f"{plain(task.name)}: {task.kind.replace('_', ' ')}, {words.outputs(task)}"),
         ("Classes", ", ".join(f"{i} {n}" for i, n in enumerate(task.class_names)) or None),
-        ("Images", f"{height} x {width}, {number(channels)} channel{'s' * (channels != 1)}"),
+        (
+            words.examples(task).capitalize(),
+            f"{sizes}, {number(channels)} channel{'s' * (channels != 1)}",
+        ),
         ("Data", card.get("data")),
-        ("Metric", task.metric),
-        ("Test accuracy", accuracy(card.get("test_accuracy"), card.get("test_examples"))),
-        ("Validation accuracy", accuracy(card.get("validation_accuracy"))),
+        ("Metric", words.metric(task)),
+        (f"Test {words.title(task)}", score(card, "test", task)),
+        (f"Validation {words.title(task)}", score(card, "validation", task)),
         ("Seed", card.get("seed")),
         ("Wall time", _hours(card.get("hours") or {})),
     ]
@@ -87,39 +93,46 @@ def model_card(
         f"{card.get('origin', _ORIGIN)} It runs without nasgen: see below.",
         table(("", ""), [(name, plain(value)) for name, value in facts if value is not None]),
         "## Budget and costs",
-        budget_table(card.get("budget") or Budget(), costs, card),
+        budget_table(card.get("budget") or Budget(), costs, card, task),
         f"{costs.layers} convolutions and linear layers, {costs.depth} of them in a row. "
         "FLOPs are twice the MACs.",
         "## The network",
-        stages_table(architecture, space),
+        stages_table(architecture, space, task),
         training and "## Training",
         training and table(("", ""), [(plain(k), plain(v)) for k, v in training.items()]),
         "## How to run it",
         _run(task, card.get("no_onnx")),
         "## Limits",
-        "\n".join(f"- {limit}" for limit in (*_LIMITS, *card.get("limits", ()))),
+        "\n".join(f"- {limit}" for limit in (*_limits(task), *card.get("limits", ()))),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _limits(task: Task) -> list[str]:
+    drawn = _DRAWN.format(examples=words.examples(task)) + _OTHERS[words.examples(task)]
+    measured = f"{words.title(task)[0].upper()}{words.title(task)[1:]} {drawn}"
+    of_all = [words.knows(task), measured]
+    return [*of_all, _UNCALIBRATED] if words.has_probabilities(task) else of_all
+
+
 _FILES = (
     ("model.py", "the network as source, with a command line"),
-    ("predict.py", "classes and probabilities of pictures and arrays, likeliest first"),
+    ("predict.py", "{gives}; of {files}"),
     ("weights.safetensors", "its weights; each array is named by its place in the network"),
     (
         "model.stablehlo",
-        "raw images to logits as portable StableHLO bytecode, any batch size, weights inside: "
-        "`main(platform, images)`, platform an int32 (0 CPU, 1 CUDA, 2 TPU), images float32",
+        "raw {examples} to logits as portable StableHLO bytecode, any batch size, weights inside: "
+        "`main(platform, {examples})`, platform an int32 (0 CPU, 1 CUDA, 2 TPU), float32",
     ),
     (
         "model.jax_export",
-        "the same program for `jax.export.deserialize(bytes).call(images)`; written where "
+        "the same program for `jax.export.deserialize(bytes).call({examples})`; written where "
         "flatbuffers is installed",
     ),
     (
         "preprocess.json",
-        "what pictures and raw images become before they enter; `predict.py` does as it says, "
-        "`model.py`, StableHLO and ONNX standardise raw images themselves",
+        "what {files} become before they enter; `predict.py` does as it says, `model.py`, "
+        "StableHLO and ONNX standardise raw {examples} themselves",
     ),
     ("architecture.json", "the architecture; nasgen reads it back"),
 )
@@ -134,7 +147,10 @@ def _hours(hours: Mapping[str, float]) -> str | None:
 
 
 def _run(task: Task, no_onnx: str | None) -> str:
-    height, width, channels = task.input_shape
+    many, sizes = words.examples(task), ", ".join(map(str, task.input_shape))
+    series = words.is_series(task)
+    fields = dict(examples=many, gives=words.gives(task))
+    fields["files"] = "tables and arrays" if series else "pictures and arrays"
     onnx = (
         _ONNX
         if not no_onnx
@@ -143,24 +159,36 @@ def _run(task: Task, no_onnx: str | None) -> str:
             "`nasgen.export.add_onnx(FOLDER)` adds it"
         )
     )
-    rows = [*_FILES[:-2], ("model.onnx", onnx), *_FILES[-2:]]
-    files = table(("File", "What it is"), [(f"`{name}`", text) for name, text in rows])
-    return f"""`model.py` needs `jax` and `flax`, nothing else; pictures also need `pillow`. Raw
-images are as they were before training: an array `[number, {height}, {width}, {channels}]`.
+    rows = [(name, text.format(**fields)) for name, text in _FILES]
+    rows = [(f"`{n}`", text) for n, text in [*rows[:-2], ("model.onnx", onnx), *rows[-2:]]]
+    needs = "nothing else" + ("" if series else "; pictures also need `pillow`")
+    command = ["python model.py images.npy"] if task.kind == "classification" else []
+    call = "classes = model.predict(images, variables)"
+    lines = [
+        f"`model.py` needs `jax` and `flax`, {needs}. Raw",
+        f"{many} are as they were before training: an array `[number, {sizes}]`.",
+        "\n```",
+        f"python predict.py {'table.csv series.npy' if series else 'photo.png images.npy'}",
+        *command,
+        "```\n\n```python",
+        "import model",
+        "variables = model.load()",
+        *([call] if command else []),
+        "logits = model.logits(variables, model.standardise(images))",
+        "```\n",
+        _meaning(task),
+    ]
+    text = "\n".join(line.replace("images", many) for line in lines if line)
+    return f"{text}\n{table(('File', 'What it is'), rows)}"
 
-```
-python predict.py photo.png images.npy
-python model.py images.npy
-```
 
-```python
-import model
-variables = model.load()
-classes = model.predict(images, variables)
-logits = model.logits(variables, model.standardise(images))
-```
-
-{files}"""
+def _meaning(task: Task) -> str:
+    """What is to be known of logits that are no classes'."""
+    if not words.has_probabilities(task):
+        return "What are called logits are the numbers themselves, in the units of the targets.\n"
+    if task.kind == "multi_label":
+        return "A label's probability is `1 / (1 + exp(-logit))`; labels exclude nothing.\n"
+    return ""
 
 
 # ---- pieces -------------------------------------------------------------------------------------
@@ -174,15 +202,43 @@ def wilson_interval(fraction: float, total: int, *, z: float = 1.959964) -> tupl
     return max(low, 0.0), min(high, 1.0)
 
 
-def accuracy(fraction: float | None, total: int | None = None) -> str | None:
-    """`97.5 % (95 % interval 95.5 to 98.6 %, 360 images)`; the interval needs `total`."""
-    if fraction is None:
-        return None
-    text = f"{100 * fraction:.1f} %"
-    if not total:
-        return text
-    low, high = wilson_interval(fraction, total)
-    return f"{text} (95 % interval {100 * low:.1f} to {100 * high:.1f} %, {number(total)} images)"
+def score(results: Mapping[str, Any], part: str, task: Task) -> str | None:
+    """The task's metric on the `test` or the `validation` examples, as `97.5 % (95 % interval 95.5
+    to 98.6 %, 360 images)`; None where `results` lack PART_METRIC.
+
+    The interval is from PART_METRIC_low to _high; an accuracy of PART_examples has one of itself.
+    """
+    name = f"{part}_{task.metric}"
+    value, total = results.get(name), results.get(f"{part}_examples")
+    if name not in results or not _defined(value):
+        return None if name not in results else "undefined"
+    ends = results.get(f"{name}_low"), results.get(f"{name}_high")
+    if ends[0] is None and total and task.metric == "accuracy":
+        ends = wilson_interval(value, total)
+    if not all(map(_defined, ends)) or not total:
+        return _amount(value, task)
+    # 97.5 %, 95.5 to 98.6 %
+    low = _amount(ends[0], task).removesuffix(" %")
+    of = f"{number(total)} {words.examples(task, number=total)}"
+    return f"{_amount(value, task)} (95 % interval {low} to {_amount(ends[1], task)}, {of})"
+
+
+def _defined(value: float | None) -> bool:
+    """Whether it is a figure; JSON has null for what is none."""
+    return value is not None and math.isfinite(value)
+
+
+def _amount(value: float, task: Task) -> str:
+    return f"{100 * value:.1f} %" if METRICS[task.metric].fraction else f"{value:.4g}"
+
+
+def tested(results: Mapping[str, Any]) -> str:
+    """`Test accuracy 97.5%`, of the one metric that flat results have for the test examples."""
+    name = next(name for name in METRICS if f"test_{name}" in results)
+    value, one = results[f"test_{name}"], METRICS[name]
+    if not _defined(value):
+        return f"Test {one.title} undefined"
+    return f"Test {one.title} {value:.1%}" if one.fraction else f"Test {one.title} {value:.4g}"
 
 
 def number(value: float) -> str:
@@ -210,20 +266,24 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, right: int | 
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def budget_table(budget: Budget, costs: Costs, results: Mapping[str, Any]) -> str:
+def budget_table(budget: Budget, costs: Costs, results: Mapping[str, Any], task: Task) -> str:
     """What was asked and what the network takes; latency where `results` have it."""
-    rows = []
+    rows, example = [], words.examples(task, number=1)
     for field, title in COSTS.items():
         asked, used = getattr(budget, field), getattr(costs, field)
         share = "" if asked is None else f"{100 * used / asked:.0f} %"
+        title = title.format(example=example)
         rows.append((title, "no limit" if asked is None else number(asked), number(used), share))
-    rows += _latency_rows(budget.latency_ms, results)
+    rows += _latency_rows(budget.latency_ms, results, task)
     return table(("Cost", "Asked: at most", "Used", "Of the budget"), rows, right=1)
 
 
-def _latency_rows(asked: float | None, results: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def _latency_rows(
+    asked: float | None, results: Mapping[str, Any], task: Task
+) -> list[tuple[str, ...]]:
     device, rows = plain(results.get("latency_device", "the device of the run")), []
-    for number_of, end in (("one image", ""), ("32 images at once", "_32")):
+    one, many = (words.examples(task, number=number) for number in (1, 32))
+    for number_of, end in ((f"one {one}", ""), (f"32 {many} at once", "_32")):
         known = {n: results.get(f"latency_ms_{n}{end}") for n in ("predicted", "measured")}
         used = ", ".join(f"{ms:.3g} {n}" for n, ms in known.items() if ms is not None)
         bound = None if end else asked
@@ -238,22 +298,25 @@ def _latency_rows(asked: float | None, results: Mapping[str, Any]) -> list[tuple
     return rows
 
 
-def stages_table(architecture: Architecture, space: Space) -> str:
+def stages_table(architecture: Architecture, space: Space, task: Task) -> str:
     """The stages in words."""
-    rows = []
+    rows, series = [], words.is_series(task)
     stages = architecture.macro.stages
     for index, (stage, cell) in enumerate(zip(stages, architecture.cells, strict=True)):
-        ops = ", ".join(op_label(space.ops[i].kind, space.ops[i].kernel) for i in cell.ops)
+        kinds = [space.ops[i] for i in cell.ops]
+        ops = ", ".join(op_label(op.kind, op.kernel, series=series) for op in kinds)
         edges = len(cell.edges)
         rows.append((index, stage.repeats, stage.channels, stage.stride, ops, edges))
     header = ("Stage", "Cells", "Channels", "Stride", "Ops of its cell", "Edges")
+    wide, narrow = (op_label("", kernel, series=series).strip() for kernel in (3, 1))
     around = (
-        f"Before them a 3x3 convolution to {stages[0].channels} channels, after them a 1x1 "
-        f"convolution to {architecture.macro.final_width}, the mean over pixels and a linear layer."
+        f"Before them a {wide} convolution to {stages[0].channels} channels, after them a {narrow} "
+        f"convolution to {architecture.macro.final_width}, {words.head(task)}."
     )
     return f"{table(header, rows)}\n\n{around}"
 
 
-def op_label(kind: str, kernel: int) -> str:
-    """`mbconv_6 3x3`."""
-    return f"{kind} {kernel}x{kernel}" if kernel else kind
+def op_label(kind: str, kernel: int, *, series: bool = False) -> str:
+    """`mbconv_6 3x3`; on series `mbconv_6 3`."""
+    size = str(kernel) if series else f"{kernel}x{kernel}"
+    return f"{kind} {size}" if kernel else kind

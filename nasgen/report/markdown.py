@@ -2,7 +2,8 @@
 
 What it reads of the flat results, all optional:
 
-    test_accuracy, test_examples, validation_accuracy, kept_step, seed, fitness, command
+    test_METRIC with its _low and _high, test_examples, validation_METRIC: of the task's metric
+    kept_step, seed, fitness, command
     latency_ms_predicted, latency_ms_measured, latency_ms_measured_32, latency_device
     method.NAME.MEASURE       of `ours`, `random`, `evolution`: see `MEASURES`
     seconds.STAGE             running, in the order of the keys
@@ -20,18 +21,18 @@ import numpy as np
 
 from nasgen.networks import costs
 from nasgen.networks.plans.open import make_plan
-from nasgen.report import pictures
+from nasgen.report import pictures, words
 from nasgen.report.card import (
     METHODS,
-    accuracy,
     budget_table,
     number,
     plain,
+    score,
     stages_table,
     table,
 )
 from nasgen.spaces.space import Space
-from nasgen.types import Architecture, Budget, Costs, Task
+from nasgen.types import METRICS, Architecture, Budget, Costs, Task
 
 REPORT = "report.md"
 MEASURES = {
@@ -48,6 +49,7 @@ _NO_FIGURES = (
     "`pip install matplotlib`, delete this file, and give the command of the run again.*"
 )
 
+_IMAGES = "[number, height, width, channels]"
 _SCORES = {
     "predicted_accuracy": (
         "A score is the accuracy that is predicted after the training's steps, in standard "
@@ -86,17 +88,19 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
     if figures:
-        drawn = _draw(folder, results, candidates, curves, history, architecture, space, budget)
+        drawn = _draw(
+            folder, results, candidates, curves, history, architecture, space, budget, task
+        )
     used = costs.count(make_plan(architecture, space.ops, task))
     parts = [
         f"# A network for {plain(task.name)}",
         _summary(results, task, used),
         _NO_FIGURES if drawn is None else "",
         "## Asked and delivered",
-        budget_table(budget, used, results),
-        _accuracies(results, task),
+        budget_table(budget, used, results, task),
+        _metric(results, task),
         "## The network",
-        stages_table(architecture, space),
+        stages_table(architecture, space, task),
         _figure(drawn, "cells", "The cell of each stage as a graph."),
         "## The search",
         _methods(results),
@@ -104,12 +108,12 @@ def write_report(
         _figure(drawn, "search", "Best score so far of each method against networks scored."),
         _figure(drawn, "candidates", "Parameters against MACs of all candidates."),
         "## The training",
-        _figure(drawn, "training", "Training loss and validation accuracy over steps."),
-        _training(results),
+        _figure(drawn, "training", f"Training loss and validation {words.title(task)} over steps."),
+        _training(results, task),
         "## Where the time went",
         _times(results),
         "## Use it",
-        _use(folder, network),
+        _use(folder, network, task),
         "## Do it again",
         _again(results, config),
     ]
@@ -130,7 +134,7 @@ def _without_empty_sections(parts: list[str]) -> Iterator[str]:
 
 
 def _draw(
-    folder, results, candidates, curves, history, architecture, space, budget
+    folder, results, candidates, curves, history, architecture, space, budget, task
 ) -> dict[str, str] | None:
     """Saves the figures that there are numbers for; returns their paths within the folder, or None
     where matplotlib is missing."""
@@ -144,7 +148,8 @@ def _draw(
     if len(candidates.get("params", ())):
         made["candidates"] = plots.candidates(**_masks(candidates, budget), budget=budget)
     if history:
-        made["training"] = plots.training_curves(history, chosen=results.get("kept_step"))
+        chosen = results.get("kept_step")
+        made["training"] = plots.training_curves(history, task, chosen=chosen)
     return pictures.save(folder, made)
 
 
@@ -172,29 +177,27 @@ def _figure(drawn: Mapping[str, str] | None, name: str, alt: str) -> str:
 
 
 def _summary(results: Mapping[str, Any], task: Task, used: Costs) -> str:
-    height, width, channels = task.input_shape
     text = (
-        f"nasgen designed and trained a network that tells {task.num_classes} classes apart in "
-        f"images of {height}x{width}x{channels}, with {number(used.params)} parameters and "
-        f"{number(used.macs)} MACs for one image (FLOPs are twice the MACs)."
+        f"nasgen designed and trained a network that {words.does(task)}, with "
+        f"{number(used.params)} parameters and {number(used.macs)} MACs for one "
+        f"{words.examples(task, number=1)} (FLOPs are twice the MACs)."
     )
-    reached = accuracy(results.get("test_accuracy"), results.get("test_examples"))
-    return f"{text} **Test accuracy: {reached}.**" if reached else text
+    reached = score(results, "test", task)
+    return f"{text} **Test {words.title(task)}: {reached}.**" if reached else text
 
 
-def _accuracies(results: Mapping[str, Any], task: Task) -> str:
-    rows = [
-        ("test", accuracy(results.get("test_accuracy"), results.get("test_examples"))),
-        ("validation", accuracy(results.get("validation_accuracy"))),
-    ]
+def _metric(results: Mapping[str, Any], task: Task) -> str:
+    rows = [(part, score(results, part, task)) for part in ("test", "validation")]
     rows = [row for row in rows if row[1]]
     if not rows:
         return ""
+    many, too = words.examples(task), "high" if METRICS[task.metric].higher else "low"
     note = (
-        "The validation images chose the weights, so their figure is a little too high; the test "
-        "images were read once, at the end."
+        f"The validation {many} chose the weights, so their figure is a little too {too}; the test "
+        f"{many} were read once, at the end."
     )
-    return table(("Images", task.metric.capitalize()), rows) + f"\n\n{note}"
+    title = words.metric(task)
+    return table((many.capitalize(), title[0].upper() + title[1:]), rows) + f"\n\n{note}"
 
 
 def _methods(results: Mapping[str, Any]) -> str:
@@ -225,11 +228,14 @@ def _cell(value: Any) -> str:
     return number(value) if isinstance(value, int) or abs(value) < 100 else f"{value:,.0f}"
 
 
-def _training(results: Mapping[str, Any]) -> str:
+def _training(results: Mapping[str, Any], task: Task) -> str:
     step = results.get("kept_step")
     if step is None:
         return ""
-    return f"The weights of step {number(step)} are kept: the best on the validation images."
+    return (
+        f"The weights of step {number(step)} are kept: the best on the validation "
+        f"{words.examples(task)}."
+    )
 
 
 def _times(results: Mapping[str, Any]) -> str:
@@ -251,15 +257,18 @@ def _after(results: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _use(folder: Path, network: str) -> str:
+def _use(folder: Path, network: str, task: Task) -> str:
     if not (folder / network).is_dir():
         return ""
     names = sorted(path.name for path in (folder / network).iterdir() if path.is_file())
     files = ", ".join(f"[{name}]({network}/{name})" for name in names)
+    shapes = "[number, length, channels]" if words.is_series(task) else _IMAGES
+    what = "Tables" if words.is_series(task) else "Pictures"
+    given = "table.csv series.npy" if words.is_series(task) else "photo.png images.npy"
     return (
         f"The network stands in [{network}]({network}) and needs `jax` and `flax`, not nasgen. "
-        "Pictures, and raw images in .npy files (`[number, height, width, channels]`), get their "
-        f"classes by\n\n```\npython {network}/predict.py photo.png images.npy\n```\n\n"
+        f"{what}, and raw {words.examples(task)} in .npy files (`{shapes}`), are read by\n\n"
+        f"```\npython {network}/predict.py {given}\n```\n\nwhich gives {words.gives(task)}. "
         f"Files: {files}."
     )
 

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from nasgen.report import style
+from nasgen.report import style, words
 from nasgen.report.card import METHODS
 from nasgen.search.pareto import objectives, pareto_set
-from nasgen.types import Budget
+from nasgen.types import METRICS, Budget, Task
 
 
 def candidates(
@@ -189,26 +189,33 @@ def pareto_sets(found: Mapping[str, Mapping[str, np.ndarray]], *, score: str = "
     return figure
 
 
-def training_curves(history: Sequence[Mapping[str, Any]], *, chosen: int | None = None) -> Figure:
-    """Training loss and validation accuracy over steps; `chosen`: the step whose weights are kept.
+def training_curves(
+    history: Sequence[Mapping[str, Any]], task: Task, *, chosen: int | None = None
+) -> Figure:
+    """Training loss and validation metric over steps; `chosen`: the step whose weights are kept.
 
     A row of the history has a `step` and a `kind`: `train` rows have a `loss`, `eval` rows the
-    `accuracy` on the validation split.
+    task's metric on the validation split, under its name.
     """
     figure, (left, right) = style.figure(3.2, columns=2)
     steps, loss = series(history, "train", "loss")
     left.plot(steps, loss, color=style.BLUE, linewidth=1.6)
-    style.finish(left, title="Training loss", x="step", y="cross-entropy")
-    steps, accuracy = series(history, "eval", "accuracy")
+    style.finish(left, title="Training loss", x="step", y=words.loss(task))
+    steps, values = series(history, "eval", task.metric)
+    percent = METRICS[task.metric].fraction
+    values = 100 * values if percent else values
     few = "o" if len(steps) < 40 else None
-    right.plot(steps, 100 * accuracy, color=style.GREEN, linewidth=1.6, marker=few, markersize=3.5)
+    right.plot(steps, values, color=style.GREEN, linewidth=1.6, marker=few, markersize=3.5)
     if chosen is not None and chosen in steps:
-        best = 100 * accuracy[list(steps).index(chosen)]
+        best = values[list(steps).index(chosen)]
         right.plot([chosen], [best], "*", color=style.RED, markersize=13, markeredgecolor="white")
-        text = f"kept: step {chosen:,}, {best:.1f} %"
-        place = {"ha": "right", "va": "bottom", "transform": right.transAxes}
-        right.text(0.98, 0.04, text, fontsize=style.SMALL, color=style.INK, **place)
-    style.finish(right, title="Validation accuracy", x="step", y="%")
+        amount = f"{best:.1f} %" if percent else f"{best:.4g}"
+        text, higher = f"kept: step {chosen:,}, {amount}", METRICS[task.metric].higher
+        y, side = (0.04, "bottom") if higher else (0.96, "top")  # where the curve is not
+        place = {"ha": "right", "va": side, "transform": right.transAxes}
+        right.text(0.98, y, text, fontsize=style.SMALL, color=style.INK, **place)
+    unit = "%" if percent else words.title(task)
+    style.finish(right, title=f"Validation {words.title(task)}", x="step", y=unit)
     return figure
 
 

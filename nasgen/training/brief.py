@@ -2,7 +2,7 @@
 
 A network is walked over compiled programs (`networks/walks`), forward and backward; its weights lie
 in one vector, which the host updates: SGD with Nesterov momentum and weight decay on kernels, as
-`classifier` does it. The learning rate stays constant after its warm-up and what is evaluated is a
+`recipe` has it. The learning rate stays constant after its warm-up and what is evaluated is a
 running average of the weights (polynomial-decay averaging, Shamir and Zhang, ICML 2013), so that
 one run gives an honest accuracy at every number of steps. Evaluated networks use batch statistics
 gathered anew, with the averaged weights, on training images.

@@ -1,10 +1,10 @@
-"""One training loop for every model: graph VAE, flow, transformer, classifier.
+"""One training loop for every model: graph VAE, flow, transformer, networks for tasks.
 
 A step draws its batch from `batch_fn(step)` and its randomness from `fold_in(key, step)`, so a run
 that was stopped and resumed equals the straight run bit for bit. In a `workdir` it keeps
 
     checkpoints/step-<n>   the last two states
-    checkpoints/best-<n>   the state with the highest `best_metric`
+    checkpoints/best-<n>   the state with the best `best_metric`
     metrics.jsonl          rows {"step", "kind": "train" | "eval", metrics..., "seconds"}
 """
 
@@ -71,6 +71,7 @@ def fit(
     eval_fn: Callable[[TrainState], dict[str, Any]] | None = None,
     eval_every: int | None = None,
     best_metric: str | None = None,
+    higher_is_better: bool = True,
     patience: int = 0,
     average_decay: float = 0.999,
     prepare_fn: PrepareFn | None = None,
@@ -84,8 +85,9 @@ def fit(
     loss_fn(params, model_state, batch, key) -> (loss, (model_state, metrics)).
     batch_fn: a pure function of the step (counted from 0); every batch has the same shapes.
     eval_fn: metrics of a state, called each `eval_every` steps and after the last; the state with
-        the highest `best_metric` (ties: the later) is kept as `best`.
-    patience: evaluations in a row without a higher `best_metric` that end the run early; 0: none.
+        the best `best_metric` (ties: the later) is kept as `best`.
+    higher_is_better: whether the highest `best_metric` is the best, or the lowest.
+    patience: evaluations in a row without a better `best_metric` that end the run early; 0: none.
     average_decay: of the moving average of the weights, where `state` keeps one.
     prepare_fn, micro_batches: as in `state.train_step`.
     mesh: data-parallel training over it; batches are then global and divide by its devices.
@@ -140,7 +142,7 @@ def fit(
                 scores = {name: float(value) for name, value in eval_fn(state).items()}
                 elapsed = round(time.perf_counter() - began, 3)
                 record({"step": done, "kind": "eval", **scores, "seconds": elapsed})
-                best = _better(best, scores, best_metric, state, done)
+                best = _better(best, scores, best_metric, higher_is_better, state, done)
             stops = evaluates and _stale(best, done, patience, eval_every)
             if saves or (stops and folder is not None):
                 _save(folder / "checkpoints", state, best, time.perf_counter() - began)
@@ -223,14 +225,21 @@ def _means(pending: list[dict[str, Array]], done: int) -> dict[str, float]:
 
 
 def _better(
-    best: Best, scores: dict[str, float], name: str | None, state: TrainState, done: int
+    best: Best,
+    scores: dict[str, float],
+    name: str | None,
+    higher: bool,
+    state: TrainState,
+    done: int,
 ) -> Best:
     if name is None:
         return best
     if name not in scores:
         raise ValueError(f"`best_metric` must be one of {sorted(scores)}; got {name!r}.")
     value = scores[name]
-    if math.isnan(value) or (best.value is not None and value < best.value):
+    if math.isnan(value):
+        return best
+    if best.value is not None and (value < best.value if higher else value > best.value):
         return best
     reached = best.reached if value == best.value else done
     return Best(done, value, jax.tree.map(_to_host, state), reached)

@@ -1,4 +1,4 @@
-"""The recipe of a classifier: its settings, its optimizer, and what is done to a batch of images.
+"""The recipe of a training: its settings, its optimizer, and what is done to a batch of examples.
 
 The default is SGD with Nesterov momentum, warm-up and cosine decay on slightly shifted images.
 What else the paper's recipe has, that of ZenNAS (Lin et al., ICCV 2021), is off until it is set, as
@@ -23,27 +23,30 @@ from nasgen.data.auto_augment import POLICIES, auto_augment, pixel_scale
 from nasgen.data.task import Dataset
 from nasgen.keys import children
 from nasgen.training.state import PrepareFn
+from nasgen.training.units import standardised, units_of
+from nasgen.types import KINDS, Task
 
 
 class Recipe(NamedTuple):
-    """How a classifier is trained.
+    """How a network is trained.
 
     steps: optimizer steps. learning_rate: the peak. weight_decay: L2, on kernels only (not on
     norms and biases). warmup_fraction: of the steps, linear. label_smoothing: mass spread over all
-    classes. ema: decay of a moving average of the weights to evaluate and deliver; 0 keeps none.
-    clip_norm: of the gradient; 0 does not clip.
+    classes in a classification; other kinds have none. ema: decay of a moving average of the
+    weights to evaluate and deliver; 0 keeps none. clip_norm: of the gradient; 0 does not clip.
 
-    Images, in this order. min_crop: the least part of an image's area that a random crop, resized
-    to the whole, keeps; 0 does not crop. max_shift: pixels of random shift. flip: mirror images at
-    random. auto_augment: the name of a policy of AutoAugment, "cifar10" or "imagenet". erasing: the
-    probability that a random rectangle is erased. mixup: alpha of the Beta distribution of the
-    weight of two images that are mixed; 0 mixes none.
+    Inputs, in this order; `_LIMITS` says what is for which tasks. min_crop: the least part of an
+    image's area that a random crop, resized to the whole, keeps; 0 does not crop. max_shift: pixels
+    or moments of random shift. flip: mirror images at random. auto_augment: the name of a policy of
+    AutoAugment, "cifar10" or "imagenet". erasing: the probability that a random rectangle is
+    erased. mixup: alpha of the Beta distribution of the weight of two examples that are mixed; 0
+    mixes none. Where each place has a target, shifts and flips move the targets too.
 
     distillation: the teacher's part of the loss, the rest is the labels'; 0 needs no teacher.
     temperature: that both are softened by. bf16: compute in bfloat16, in a module that computes in
-    the type of its images as `Network` does; params, batch statistics, loss and evaluation stay
+    the type of its inputs as `Network` does; params, batch statistics, loss and evaluation stay
     float32. micro_batches: parts of a batch whose gradients are averaged, see `state.train_step`.
-    patience: evaluations in a row without a better validation accuracy that end the run; 0: none.
+    patience: evaluations in a row without a better validation metric that end the run; 0: none.
     eval_every and checkpoint_every: steps; 0 means once an epoch, and a tenth of the run.
     """
 
@@ -71,9 +74,22 @@ class Recipe(NamedTuple):
     checkpoint_every: int = 0
 
 
-def check_recipe(recipe: Recipe, *, teacher: bool) -> None:
-    """Raises ValueError for an unknown policy, a batch that cannot be parted, and for distillation
-    without a teacher."""
+_WHOLE = ("classification", "multi_label", "regression")  # one target an example
+_LABELS = ("classification", "multi_label")
+# what not every task can be trained with: the kinds it is for, and whether for images alone
+_LIMITS = {
+    "min_crop": (_WHOLE, True),
+    "flip": (tuple(KINDS), True),
+    "auto_augment": (_LABELS, True),
+    "erasing": (_WHOLE, True),
+    "mixup": (_LABELS, False),
+    "distillation": (("classification",), False),
+}
+
+
+def check_recipe(recipe: Recipe, task: Task, *, teacher: bool) -> None:
+    """Raises ValueError for an unknown policy, a batch that cannot be parted, for distillation
+    without a teacher, and for what has no meaning for the task."""
     policy = recipe.auto_augment
     if policy is not None and policy not in POLICIES:
         near = difflib.get_close_matches(policy, POLICIES, n=1, cutoff=0.0)[0]
@@ -86,6 +102,14 @@ def check_recipe(recipe: Recipe, *, teacher: bool) -> None:
             f"`batch_size` must be a multiple of `micro_batches`; got {recipe.batch_size} and "
             f"{recipe.micro_batches}."
         )
+    for option, (kinds, images) in _LIMITS.items():
+        given, series = getattr(recipe, option), len(task.input_shape) == 2
+        if given and (task.kind not in kinds or (images and series)):
+            of = f"{task.kind} of {'series' if series else 'images'}"
+            raise ValueError(
+                f"`{option}` must be off for {task.name}, {of}; it is for {', '.join(kinds)}"
+                f"{' of images' if images else ''}; got {given!r}."
+            )
     if recipe.distillation and not teacher:
         raise ValueError(
             f"`teacher` must be given where `distillation` is above 0; got "
@@ -109,23 +133,34 @@ def optimizer(recipe: Recipe) -> optax.GradientTransformation:
 
 
 def preparation(recipe: Recipe, data: Dataset) -> PrepareFn:
-    """The function `((x, y), key) -> (x, targets)` of a batch: images augmented, labels as one
-    distribution over the classes each. All of it follows from the key, that is from the step."""
+    """The function `((x, y), key) -> (x, targets)` of a batch: inputs augmented, targets as the
+    loss of the task takes them: classes of whole examples as one distribution over the classes
+    each, numbers standardised. All of it follows from the key, that is from the step."""
+    task, units = data.task, units_of(data)
     pixels = recipe.auto_augment and pixel_scale(data.train.x, data.mean, data.std)
+    dense = task.kind not in _WHOLE
 
     def prepare(batch, key: Array):
         shift_key, flip_key, rest = jax.random.split(key, 3)
         keys = children(rest, "crop", "policy", "erasing", "mixup")
+
+        def move(x: Array) -> Array:
+            x = random_shift(shift_key, x, max_shift=recipe.max_shift)
+            return random_flip(flip_key, x) if recipe.flip else x
+
         x, y = batch
         x = random_resized_crop(keys["crop"], x, least=recipe.min_crop) if recipe.min_crop else x
-        x = random_shift(shift_key, x, max_shift=recipe.max_shift)
-        x = random_flip(flip_key, x) if recipe.flip else x
+        x = move(x)
         if recipe.auto_augment:
             x = auto_augment(keys["policy"], x, policy=recipe.auto_augment, pixels=pixels)
         if recipe.erasing:
             x = random_erasing(keys["erasing"], x, probability=recipe.erasing)
-        one_hot = jax.nn.one_hot(y, data.task.num_classes)
-        targets = optax.smooth_labels(one_hot, recipe.label_smoothing)
+        if dense:  # with a last axis as inputs have it
+            y = move(y if y.ndim == x.ndim else y[..., None]).reshape(y.shape)
+        targets = standardised(y, units)
+        if task.kind == "classification":
+            one_hot = jax.nn.one_hot(y, task.num_classes)
+            targets = optax.smooth_labels(one_hot, recipe.label_smoothing)
         if recipe.mixup:
             x, targets = mixup(keys["mixup"], x, targets, alpha=recipe.mixup)
         return x, targets

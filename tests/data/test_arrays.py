@@ -121,3 +121,10 @@ def test_no_file(tmp_path):
 def test_white_of_pictures_is_told_by_the_values(convert, white):
     x = np.random.default_rng(0).random((30, 4, 4, 3)).astype(np.float32)
     assert from_arrays(convert(x), np.arange(30) % 3).white == white
+
+
+def test_another_metric_of_the_kind_may_judge():
+    assert from_arrays(X, Y).task.metric == "accuracy"
+    assert from_arrays(X, Y, metric="macro_f1").task.metric == "macro_f1"
+    with pytest.raises(ValueError, match="`metric` of arrays must be one of accuracy, auroc, "):
+        from_arrays(X, Y, metric="mean_iou")

@@ -5,7 +5,6 @@ import pytest
 
 from nasgen.data import load
 from nasgen.data.arrays import from_arrays
-from nasgen.data.task import check_images
 from nasgen.types import KINDS
 
 RNG = np.random.default_rng(0)
@@ -116,11 +115,3 @@ def test_what_is_wrong_is_said(y, options, message):
     with pytest.raises(ValueError, match=message) as caught:
         from_arrays(X, y, **options)
     assert "\n" not in str(caught.value)
-
-
-def test_networks_refuse_what_they_do_not_know_yet():
-    check_images(from_arrays(X, np.arange(60) % 3).task)
-    with pytest.raises(ValueError, match=r"series of shape \(7, 2\), which no network takes yet"):
-        check_images(from_arrays(SERIES, np.arange(60) % 3, dims=1).task)
-    with pytest.raises(ValueError, match="is multi_label, which no network does yet"):
-        check_images(from_arrays(X, MANY).task)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from nasgen.data import DATASETS, load
-from nasgen.data.task import stratified_indices
+from nasgen.data.task import check_objective, stratified_indices
+from nasgen.types import KINDS, Task
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -55,3 +56,19 @@ def test_unknown_data_set_lists_the_known_ones_and_the_nearest():
     with pytest.raises(ValueError, match="'digits'.*Did you mean 'digits'"):
         load("digit")
     assert all(callable(loader) for loader in DATASETS.values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_has_its_metrics_and_its_loss(kind):
+    task = Task("mine", (8, 8, 1), 3, kind, KINDS[kind].metric, KINDS[kind].loss)
+    check_objective(task)
+    with pytest.raises(ValueError, match=f"`metric` of mine must be one of .*{task.metric}.*bleu"):
+        check_objective(task._replace(metric="bleu"))
+    with pytest.raises(ValueError, match=f"`loss` of mine must be '{task.loss}'.* got 'huber'"):
+        check_objective(task._replace(loss="huber"))
+
+
+def test_a_metric_is_for_its_kinds():
+    check_objective(Task("mine", (8, 8, 1), 3, metric="macro_f1"))
+    with pytest.raises(ValueError, match="for classification; got 'mean_iou'"):
+        check_objective(Task("mine", (8, 8, 1), 3, metric="mean_iou"))

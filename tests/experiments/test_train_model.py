@@ -16,9 +16,9 @@ from nasgen.pipeline import train_model
 from nasgen.published import create_model
 from nasgen.spaces.formats import architecture_to_json
 from nasgen.spaces.open import SPACE
-from nasgen.training.classifier import classification_loss
 from nasgen.training.recipe import Recipe, optimizer, preparation
 from nasgen.training.state import init_state, train_step
+from nasgen.training.supervised import task_loss
 from nasgen.types import Architecture, Cell, MacroArchitecture, Stage
 
 ARCHITECTURE = Architecture(
@@ -119,7 +119,7 @@ def test_the_papers_networks_take_two_steps(tiny, module, side):
     stats = {"batch_stats": variables["batch_stats"]}
     state = init_state(variables["params"], tx, jax.random.key(0), model_state=stats)
     prepare = preparation(recipe, chosen.dataset)
-    step = train_step(classification_loss(network, recipe), tx, prepare_fn=prepare)
+    step = train_step(task_loss(network, recipe, chosen.dataset.task), tx, prepare_fn=prepare)
     batch = tuple(part[:4] for part in chosen.dataset.train)
     with jax.numpy_rank_promotion("allow"):
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""`predict.py` of an exported folder: pictures and arrays in, classes and probabilities out."""
+"""`predict.py` of an exported folder: files in; what the kind of the task has, out."""
 
 import importlib.util
 import json
@@ -11,10 +11,13 @@ import pytest
 from PIL import Image
 
 from nasgen.data.images import Form, pixels
+from nasgen.data.series import from_series
+from nasgen.export import predict
+from nasgen.export.preprocessing import form
 from nasgen.networks.network import Network
 from nasgen.networks.plans.open import make_plan
 from nasgen.spaces.open import OPS
-from nasgen.types import Architecture, MacroArchitecture, Stage, Task
+from nasgen.types import KINDS, Architecture, MacroArchitecture, Stage, Task
 from tests.export.small import (
     CHAIN,
     WITHOUT_NASGEN,
@@ -152,7 +155,8 @@ def test_bad_files_are_one_line(command, tmp_path, capsys, monkeypatch):
 
 
 def test_a_damaged_description_is_one_line(command, files, tmp_path):
-    for text in ("{", "{}", json.dumps({"input_shape": 3})):
+    form = json.loads((command.FOLDER / "preprocess.json").read_text())
+    for text in ("{", "{}", json.dumps({"input_shape": 3}), json.dumps({**form, "kind": "odd"})):
         (tmp_path / "preprocess.json").write_text(text)
         with pytest.raises(ValueError, match=r"preprocess.json is damaged \(\w+: .*\)\."):
             command.read_form(tmp_path / "preprocess.json")
@@ -161,10 +165,197 @@ def test_a_damaged_description_is_one_line(command, files, tmp_path):
 def test_pictures_are_refused_where_their_values_mean_nothing(command, files):
     form = {**command.read_form(), "scale": None}
     with pytest.raises(ValueError, match="trained on arrays whose values pictures do not have"):
-        command.read_images(next(iter(files)), form)
+        command.read(next(iter(files)), form)
 
 
 def test_scale_makes_pixels_raw(command, files):
     picture = next(iter(files))
-    digits = command.read_images(picture, {**command.read_form(), "scale": 16 / 255})
+    digits = command.read(picture, {**command.read_form(), "scale": 16 / 255}).raw
     np.testing.assert_allclose(digits, files[picture] * 16 / 255, rtol=1e-6)
+
+
+# ---- other kinds --------------------------------------------------------------------------------
+
+# Stands for a network of any kind: its logits are sums of channels, in the contract's shape.
+MODEL = """
+import numpy as np
+
+def load():
+    return np.float32({weights})
+
+def logits(variables, x):
+    x = np.asarray(x)
+    pooled = x if {dense} else x.mean(tuple(range(1, x.ndim - 1)))
+    return pooled @ variables
+"""
+
+
+@pytest.fixture
+def handed(tmp_path):
+    """Makes a folder with `predict.py` as it is copied, for a task and weights [channels,
+    outputs]."""
+
+    def make(task: Task, weights, **options) -> Path:
+        folder = tmp_path / "network"
+        folder.mkdir()
+        dense = task.kind in ("segmentation", "dense_regression")
+        (folder / "model.py").write_text(MODEL.format(weights=weights, dense=dense))
+        (folder / "predict.py").write_text(Path(predict.__file__).read_text())
+        channels = task.input_shape[-1]
+        described = form(task, mean=[0.0] * channels, std=[1.0] * channels, **options)
+        (folder / "preprocess.json").write_text(json.dumps(described))
+        return folder
+
+    return make
+
+
+def _told(folder: Path, *files, cwd: Path) -> list[list[str]]:
+    done = run_alone("-c", ALONE, str(folder / "predict.py"), *map(str, files), cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return [line.split("\t") for line in done.stdout.splitlines()]
+
+
+def _task(kind: str, shape, num: int, names=()) -> Task:
+    return Task("made", shape, num, kind, KINDS[kind].metric, KINDS[kind].loss, class_names=names)
+
+
+@pytest.mark.parametrize("kind", ["multi_label", "regression"])
+def test_real_networks_of_other_kinds(kind, tmp_path):
+    task = _task(kind, tuple(FORM), 2, ("tail", "wings") if kind == "multi_label" else ())
+    plan = make_plan(ARCHITECTURE, OPS, task)
+    described = {"mean": MEAN.tolist(), "std": STD.tolist(), "white": 255.0}
+    changes = {"architecture": ARCHITECTURE, "task": task, "preprocess": described, "card": {}}
+    export_small(tmp_path / "network", plan, variables_of(plan), **changes)
+    raw = np.random.default_rng(0).uniform(0, 255, (3, *FORM)).astype(np.float32)
+    np.save(tmp_path / "x.npy", raw)
+    lines = _told(tmp_path / "network", "x.npy", cwd=tmp_path)
+    logits = np.asarray(jax.jit(Network(plan).apply)(variables_of(plan), (raw - MEAN) / STD))
+    assert [line[0] for line in lines] == ["x.npy[0]", "x.npy[1]", "x.npy[2]"]
+    for line, row in zip(lines, logits, strict=True):
+        if kind == "regression":
+            np.testing.assert_allclose([float(one) for one in line[1:]], row, rtol=1e-4, atol=1e-5)
+            continue
+        found = dict(field.rsplit(" ", 1) for field in line[1:])
+        chances = 1 / (1 + np.exp(-row))
+        for name, chance in zip(task.class_names, chances, strict=True):
+            assert float(found[name]) == pytest.approx(chance, abs=6e-5)
+        assert [*found] == [task.class_names[label] for label in np.argsort(-chances)]
+
+
+def test_maps_of_classes_are_written_beside_the_files(handed, tmp_path):
+    """A picture's map has its own size; the class is the brightest channel."""
+    task = _task("segmentation", (4, 4, 3), 3, ("red", "green", "blue"))
+    folder = handed(task, np.eye(3).tolist(), white=1.0)
+    quarters = np.zeros((8, 8, 3), np.uint8)
+    quarters[..., 0] = 200
+    quarters[:4, :4] = (0, 200, 0)
+    Image.fromarray(quarters).save(tmp_path / "photo.png")
+    raw = np.random.default_rng(0).random((2, 4, 4, 3), np.float32)
+    np.save(tmp_path / "x.npy", raw)
+    photo, arrays = _told(folder, tmp_path / "photo.png", tmp_path / "x.npy", cwd=tmp_path)
+    assert photo[1] == str(tmp_path / "photo.png.classes.png")
+    assert photo[2:] == ["red 0.7500", "green 0.2500", "blue 0.0000"]
+    found = Image.open(photo[1])
+    np.testing.assert_array_equal(np.asarray(found), quarters.argmax(-1))
+    colours = np.asarray(found.convert("RGB")).reshape(-1, 3)
+    assert found.mode == "P" and len(np.unique(colours, axis=0)) == 2
+    assert arrays[:2] == [str(tmp_path / "x.npy"), str(tmp_path / "x.npy.classes.npy")]
+    np.testing.assert_array_equal(np.load(arrays[1]), raw.argmax(-1))
+
+
+def test_numbers_of_places_are_written_beside_the_files(handed, tmp_path):
+    folder = handed(_task("dense_regression", (5, 2), 1), [[2.0], [1.0]])
+    raw = np.random.default_rng(0).random((3, 5, 2), np.float32)
+    np.save(tmp_path / "x.npy", raw)
+    ((file, path),) = _told(folder, tmp_path / "x.npy", cwd=tmp_path)
+    assert path == f"{file}.numbers.npy"
+    np.testing.assert_allclose(np.load(path), raw @ np.float32([[2], [1]]), rtol=1e-5)
+
+
+def _series(rng, number: int, shape, *, unequal: bool):
+    lengths = rng.integers(3, 9, number) if unequal else [shape[0]] * number
+    return [rng.normal(size=(length, shape[1])).round(3) for length in lengths]
+
+
+def _write_long(path: Path, series, rng, *, labels: bool) -> None:
+    """A row a moment, rows of all series mixed, columns in another order than trained on."""
+    rows = []
+    for index, values in enumerate(series):
+        label = [("run", "walk")[index % 2]] if labels else []
+        rows += [[f"s{index}", *values[t, ::-1], t, *label] for t in range(len(values))]
+    order = rng.permutation(len(rows))
+    header = ["series", "b", "a", "time", *(["label"] if labels else [])]
+    lines = [header, *(rows[i] for i in order)]
+    path.write_text("\n".join(",".join(map(str, line)) for line in lines))
+
+
+@pytest.mark.parametrize("length", [None, 6])
+def test_long_tables_are_read_as_they_were_for_training(handed, tmp_path, length):
+    """What enters the network is what the loader makes of the same series."""
+    rng = np.random.default_rng(0)
+    series = _series(rng, 12, (5, 2), unequal=length is not None)
+    _write_long(tmp_path / "all.csv", series, rng, labels=True)
+    data = from_series(tmp_path / "all.csv", length=length)
+    folder = handed(data.task, [[1.0, 0.0], [0.0, 1.0]], table=data.table)
+    _write_long(tmp_path / "new.csv", series, rng, labels=False)
+    described = predict.read_form(folder / "preprocess.json")
+    found = predict.read(str(tmp_path / "new.csv"), described)
+    names = [name.split("[")[1].rstrip("]") for name in found.names]
+    assert sorted(names) == sorted(f"s{index}" for index in range(12))
+    order = [int(name[1:]) for name in names]
+    wanted = [np.concatenate([series[i], np.repeat(series[i][-1:], 9, 0)]) for i in order]
+    wanted = [one[: data.task.input_shape[0], ::-1].astype(np.float32) for one in wanted]
+    np.testing.assert_array_equal(found.raw, wanted)
+    raw = np.concatenate([part.x for part in data[1:4]]) * data.std + data.mean
+    thousandths = lambda x: {tuple(np.round(1000 * one.ravel()).astype(int)) for one in x}  # noqa: E731
+    assert thousandths(raw) == thousandths(found.raw)
+    lines = _told(folder, tmp_path / "new.csv", cwd=tmp_path)
+    assert [line[0] for line in lines] == found.names
+    for line, one in zip(lines, found.raw, strict=True):
+        assert line[1].split()[0] == data.task.class_names[int(one.mean(0).argmax())]
+
+
+def test_wide_tables_are_read_as_they_were_for_training(handed, tmp_path):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(20, 4)).round(3)
+    rows = [f"{'ab'[i % 2]};" + ";".join(map(str, one)) for i, one in enumerate(values)]
+    (tmp_path / "all.csv").write_text("\n".join(["label;t0;t1;t2;t3", *rows]))
+    data = from_series(tmp_path / "all.csv")
+    folder = handed(data.task, [[1.0, -1.0]], table=data.table)
+    described = predict.read_form(folder / "preprocess.json")
+    for text in ((tmp_path / "all.csv").read_text(), "\n".join(
+        ["t0,t1,t2,t3", *(",".join(map(str, one)) for one in values)]
+    )):  # fmt: skip
+        (tmp_path / "new.csv").write_text(text)
+        found = predict.read(str(tmp_path / "new.csv"), described)
+        np.testing.assert_array_equal(found.raw, values[..., None].astype(np.float32))
+        assert found.names[3] == f"{tmp_path / 'new.csv'}[3]"
+
+
+BAD_TABLES = {
+    "series,a,b\ns,1": "rows as long as it",
+    "series,a,a\ns,1,2": "a header of different names",
+    "series,a\ns,1": "must have a column 'b', as the table trained on",
+    "a,b\n1,2": "must have a column 'series' that names the series",
+    "series,a,b\ns,1,x": "must have finite numbers; got 'x' in 'b'",
+    "series,a,b\ns,1,nan": "must have finite numbers; got 'nan' in 'b'",
+    "series,a,b\ns,1,2": "must have 2 moments a series; s has 1",
+    "series,time,a,b\ns,1,2,3\ns,1,2,3": "must have each time once a series; 's' has not",
+}
+
+
+def test_bad_tables_are_one_line(handed, tmp_path):
+    table = {**predict.TABLE, "channels": ["a", "b"]}
+    folder = handed(_task("regression", (2, 2), 1), [[1.0], [1.0]], table=table)
+    described = predict.read_form(folder / "preprocess.json")
+    for text, says in BAD_TABLES.items():
+        (tmp_path / "bad.csv").write_text(text)
+        with pytest.raises(ValueError, match="bad.csv") as error:
+            predict.read(str(tmp_path / "bad.csv"), described)
+        assert says in str(error.value) and "\n" not in str(error.value)
+    (tmp_path / "x.txt").write_text("a")
+    with pytest.raises(ValueError, match="must end in .csv, .npy or .npz"):
+        predict.read(str(tmp_path / "x.txt"), described)
+    np.save(tmp_path / "x.npy", np.zeros((3, 3, 2)))
+    with pytest.raises(ValueError, match=r"must hold series \[2, 2\] or several"):
+        predict.read(str(tmp_path / "x.npy"), described)

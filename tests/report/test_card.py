@@ -5,9 +5,19 @@ import re
 import numpy as np
 import pytest
 
-from nasgen.report import card
+from nasgen.report import card, words
 from nasgen.spaces.open import SPACE
-from nasgen.types import Architecture, Budget, Cell, Costs, MacroArchitecture, Stage, Task
+from nasgen.types import (
+    KINDS,
+    METRICS,
+    Architecture,
+    Budget,
+    Cell,
+    Costs,
+    MacroArchitecture,
+    Stage,
+    Task,
+)
 
 TASK = Task("digits", (8, 8, 1), 10)
 ARCHITECTURE = Architecture(
@@ -16,8 +26,8 @@ ARCHITECTURE = Architecture(
 COSTS = Costs(29_000, 1_500_000, 9, 7, 123_456)
 
 
-def _card(**facts) -> str:
-    return card.model_card(facts, architecture=ARCHITECTURE, space=SPACE, task=TASK, costs=COSTS)
+def _card(task: Task = TASK, **facts) -> str:
+    return card.model_card(facts, architecture=ARCHITECTURE, space=SPACE, task=task, costs=COSTS)
 
 
 @pytest.mark.parametrize("total", [1, 10, 360])
@@ -83,6 +93,65 @@ def test_card_says_whose_network_it_is_and_why_a_file_is_absent():
     text = _card(origin="Found by others.", no_onnx="jax2onnx is not installed")
     assert "Found by others. It runs without nasgen" in text and "Designed" not in text
     assert "not written with the rest: jax2onnx is not installed." in text
+
+
+TASKS = [
+    Task("made", shape, num, kind, one.metric, one.loss)
+    for kind, one in KINDS.items()
+    for shape, num in (((8, 9, 1), 1), ((500, 2), 4))
+]
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: f"{task.kind}{task.input_shape}")
+def test_every_kind_has_a_card_in_its_own_words(task):
+    name, one = task.metric, METRICS[task.metric]
+    figures = {f"test_{name}": 0.5, f"validation_{name}": 0.25, "test_examples": 100}
+    if name != "accuracy":
+        figures |= {f"test_{name}_low": 0.25, f"test_{name}_high": 0.75}
+    times = {"latency_ms_measured": 1.0, "latency_ms_measured_32": 2.0}
+    text = _card(task, **figures, **times)
+    series, many = len(task.input_shape) == 2, words.examples(task)
+    if name == "accuracy":
+        reached = f"50.0 % (95 % interval 40.4 to 59.6 %, 100 {many})"
+    elif one.fraction:
+        reached = f"50.0 % (95 % interval 25.0 to 75.0 %, 100 {many})"
+    else:
+        reached = f"0.5 (95 % interval 0.25 to 0.75, 100 {many})"
+    assert f"| Test {one.title} | {reached}" in text
+    assert f"| Validation {one.title} | {'25.0 %' if one.fraction else '0.25'} |" in text
+    assert ("lower is better" in text) == (not one.higher)
+    assert ("probabilities were not calibrated" in text) == one.fraction
+    assert ("accuracy" in text.lower()) == (name == "accuracy")
+    elsewhere = text.replace("`images` float32", "")  # what the graph calls its input
+    assert ("image" in elsewhere) == (not series)
+    assert ("pillow" in text) == (not series) and ("500 moments, 2 channels" in text) == series
+    assert ("3x3" in text or "pixels" in text) == (not series)
+    assert ("model.predict(" in text) == (task.kind == "classification")
+    assert "{" not in text and "None" not in text
+    assert re.search(rf"made: {task.kind.replace('_', ' ')}, {task.num_classes} [a-z]+ \|", text)
+    assert not re.search(r"\b1 (classes|labels|numbers)\b", text)
+
+
+def test_the_words_of_the_terminal_know_the_metric():
+    assert card.tested({"test_examples": 9, "test_accuracy": 0.975}) == "Test accuracy 97.5%"
+    found = card.tested({"test_relative_l2_low": 0.01, "test_relative_l2": 0.0123456})
+    assert found == "Test relative L2 error 0.01235"
+    assert card.tested({"test_mean_iou": None}) == "Test mean IoU of classes undefined"
+
+
+@pytest.mark.parametrize("ends", [(0.1, 0.2), (np.nan, np.nan)])
+def test_what_is_not_defined_is_said(ends):
+    task = Task("made", (8, 8, 1), 3, "segmentation", "mean_iou")
+    figures = {"test_mean_iou": np.nan, "test_mean_iou_low": ends[0], "test_mean_iou_high": ends[1]}
+    text = _card(task, **figures, test_examples=9)
+    assert "| Test mean IoU of classes | undefined |" in text and "nan" not in text
+    text = _card(task, **{**figures, "test_mean_iou": 0.15}, test_examples=9)
+    assert ("| 15.0 % |" in text) == bool(np.isnan(ends[0])) and "nan" not in text
+
+
+def test_figures_of_another_metric_are_refused():
+    with pytest.raises(ValueError, match="got 'test_mean_iou'"):
+        _card(test_mean_iou=0.5)
 
 
 def test_cell_text_cannot_break_a_table():

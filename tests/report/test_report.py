@@ -11,7 +11,16 @@ from nasgen.networks.plans.open import make_plan
 from nasgen.report import write_report
 from nasgen.spaces import graphs
 from nasgen.spaces.open import OPS, SPACE
-from nasgen.types import Architecture, Budget, Cell, MacroArchitecture, Stage, Task
+from nasgen.types import (
+    KINDS,
+    METRICS,
+    Architecture,
+    Budget,
+    Cell,
+    MacroArchitecture,
+    Stage,
+    Task,
+)
 
 TASK = Task("digits", (8, 8, 1), 10)
 BUDGET = Budget(params=40_000, macs=3_000_000)
@@ -82,6 +91,36 @@ def test_report_tells_what_was_asked_and_what_came_out(tmp_path):
     assert "![" not in text and not (tmp_path / "figures").exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("multi_label", "finds 10 labels in images of 8x8x1"),
+        ("regression", "predicts 10 numbers from images of 8x8x1"),
+    ],
+)
+def test_report_of_other_kinds_is_in_their_words(tmp_path, kind, says):
+    pytest.importorskip("matplotlib")
+    task = TASK._replace(kind=kind, metric=KINDS[kind].metric, loss=KINDS[kind].loss)
+    name, one = task.metric, METRICS[task.metric]
+    figures = {f"test_{name}{end}": value for end, value in (("", 3), ("_low", 2), ("_high", 4))}
+    results = {k: v for k, v in RESULTS.items() if "accuracy" not in k} | figures
+    results[f"validation_{name}"] = 3.5
+    history = [*HISTORY[:2], {"step": 20, "kind": "eval", name: 3.5, "loss": 0.4}]
+    (tmp_path / "network").mkdir()
+    text = _write(tmp_path, task=task, results=results, history=history)
+    assert says in text and "accuracy" not in text.lower() and "classes" not in text
+    amounts = ("300.0 %", "200.0", "400.0 %") if one.fraction else ("3", "2", "4")
+    wanted = "{} (95 % interval {} to {}, 360 images)".format(*amounts)
+    assert f"**Test {one.title}: {wanted}.**" in text
+    assert ("a little too low" in text) == (kind == "regression")
+    assert ("the numbers predicted for each image" in text) == (kind == "regression")
+    plots = pytest.importorskip("nasgen.report.plots")
+    left, right = plots.training_curves(history, task, chosen=20).axes
+    assert [*right.lines[0].get_ydata()] == [350 if one.fraction else 3.5]
+    assert one.title in right.get_title(loc="left")
+    assert left.get_ylabel() != "cross-entropy"
+
+
 def test_sections_without_facts_are_left_out(tmp_path):
     text = _write(tmp_path, results={}, curves={}, history=[], candidates={}, figures=False)
     headings = [line for line in text.splitlines() if line.startswith("#")]
@@ -119,7 +158,7 @@ def test_plots_show_the_numbers_they_are_given():
     first, second = figure.axes[0].lines
     assert [*first.get_xdata()] == [1, 2] and [*first.get_ydata()] == [1.0, 4.25]
     assert len(second.get_xdata()) == 0
-    left, right = plots.training_curves(HISTORY, chosen=20).axes
+    left, right = plots.training_curves(HISTORY, TASK, chosen=20).axes
     assert [*left.lines[0].get_ydata()] == [2.0, 1.0]
     assert [*right.lines[0].get_ydata()] == [pytest.approx(98.1)]
     assert [*right.lines[1].get_xdata()] == [20]

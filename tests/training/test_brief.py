@@ -1,4 +1,4 @@
-"""Brief training: the gradient is JAX's, the steps are the classifier's, evaluation is exact."""
+"""Brief training: the gradient is JAX's, the steps are the recipe's, evaluation is exact."""
 
 from functools import partial
 
@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from nasgen.data import load
+from nasgen.data.digits import TASK as DIGITS
 from nasgen.data.task import Split
 from nasgen.networks import padding
 from nasgen.networks.network import MOMENTUM, Network, draw_weights
@@ -16,8 +17,8 @@ from nasgen.networks.plan import Plan, weight_shapes
 from nasgen.networks.programs import PROGRAMS
 from nasgen.training import brief
 from nasgen.training.brief import BriefRecipe
-from nasgen.training.classifier import classification_loss
 from nasgen.training.recipe import Recipe, optimizer
+from nasgen.training.supervised import task_loss
 from tests.networks.test_walks import BATCH, PLANS, quick_jit
 
 PLAIN = BriefRecipe(steps=(6,), batch_size=32, warmup=2, max_shift=0)
@@ -99,14 +100,14 @@ def test_gradients_are_those_of_jax(plan):
             assert np.count_nonzero(row[name]) == np.count_nonzero(ours)  # padding stays zero
 
 
-def test_losses_are_the_classifiers(small, digits):
+def test_losses_are_those_of_whole_training(small, digits):
     """The same weights, batches and recipe: the same losses, step by step."""
     recipe = PLAIN._replace(decays=True)
     found = brief.train_briefly(small, *digits, recipe, seed=3)
     rng = np.random.default_rng([3, 0])
     variables = variables_of(small, [draw_weights(rng, step.layer) for step in small.steps])
     theirs = Recipe(steps=6, batch_size=32, warmup_fraction=2 / 6)
-    loss_fn, tx = classification_loss(Network(small), theirs), optimizer(theirs)
+    loss_fn, tx = task_loss(Network(small), theirs, DIGITS), optimizer(theirs)
     params, stats = variables["params"], {"batch_stats": variables["batch_stats"]}
     state, losses = tx.init(params), []
     step = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))

@@ -157,16 +157,32 @@ def test_loss_that_is_not_finite_names_its_step(tmp_path, value):
     assert [row["step"] for row in metrics.read(tmp_path / "metrics.jsonl")] == [10]
 
 
-def test_best_is_the_highest_and_of_equals_the_later():
-    scores = iter([0.2, 0.9, 0.9, float("nan"), 0.3])
+@pytest.mark.parametrize(("higher", "found"), [(True, (3, 0.9)), (False, (5, 0.2))])
+def test_best_is_the_highest_or_the_lowest_and_of_equals_the_later(higher, found):
+    scores = iter([0.2, 0.9, 0.9, float("nan"), 0.2, 0.3])
     best = run(
         initial(),
-        num_steps=5,
-        eval_fn=lambda state: {"accuracy": next(scores)},
+        num_steps=6,
+        eval_fn=lambda state: {"score": next(scores)},
         eval_every=1,
-        best_metric="accuracy",
+        best_metric="score",
+        higher_is_better=higher,
     ).best
-    assert (best.step, best.value, int(best.state.step)) == (3, 0.9, 3)
+    assert (best.step, best.value) == found and int(best.state.step) == found[0]
+
+
+def test_patience_counts_what_is_not_lower():
+    scores = iter([0.5, 0.4, 0.6, 0.4, 0.3, 0.9, 0.9])
+    fitted = run(
+        initial(),
+        num_steps=7,
+        eval_fn=lambda state: {"score": next(scores)},
+        eval_every=1,
+        best_metric="score",
+        higher_is_better=False,
+        patience=3,
+    )
+    assert fitted.best[:2] == (5, 0.3) and int(fitted.state.step) == 7
 
 
 @pytest.mark.parametrize(

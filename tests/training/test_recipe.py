@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from nasgen.data import load
+from nasgen.data.arrays import from_arrays
+from nasgen.data.digits import TASK as DIGITS
 from nasgen.training.recipe import Recipe, check_recipe, optimizer, preparation
+from nasgen.types import KINDS, Task
 
 PLAIN = Recipe(max_shift=0, label_smoothing=0.0)
 
@@ -100,6 +103,47 @@ def test_options_do_not_change_each_others_draws(data, batch):
     np.testing.assert_array_equal(np.asarray(erased)[kept], np.asarray(x)[kept])
 
 
+def test_shifts_and_flips_move_maps_of_targets_with_the_images():
+    """Where the targets are the images themselves they stay so, whatever is done to both."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 5, (40, 6, 7, 1)).astype(np.float32)
+    recipe = PLAIN._replace(max_shift=2, flip=True)
+    for y in (x[..., 0].astype(np.int32), x + 0.25):
+        data = from_arrays(x, y, seed=0)
+        raw = jnp.asarray(data.train.x), jnp.asarray(data.train.y)
+        moved, targets = prepared(recipe, data, raw)
+        pixels = np.asarray(moved) * data.std + data.mean
+        if data.task.kind == "dense_regression":
+            np.testing.assert_allclose(moved, targets, atol=1e-5)  # both standardised
+        else:
+            np.testing.assert_array_equal(pixels[..., 0].round(), targets)
+        assert (moved != raw[0]).any((1, 2, 3)).mean() > 0.9 and targets.dtype == y.dtype
+
+
+def test_series_are_shifted_in_time():
+    x = np.arange(400, dtype=np.float32).reshape(10, 20, 2)
+    data = from_arrays(x, np.tile(np.arange(20), (10, 1)), kind="segmentation", dims=1)
+    batch = jnp.asarray(data.train.x), jnp.asarray(data.train.y)
+    moved, targets = prepared(PLAIN._replace(max_shift=3), data, batch)
+    x = data.train.x
+    steps = (np.asarray(moved)[:, 10] - x[:, 10]) / (x[0, 1] - x[0, 0])
+    np.testing.assert_allclose(steps[:, 0], targets[:, 10] - 10, atol=1e-3)
+    assert set(np.asarray(targets)[:, 10] - 10) <= set(range(-3, 4))
+    assert len(set(np.asarray(targets)[:, 10])) > 1
+
+
+def test_numbers_are_standardised_and_labels_as_they_are(batch):
+    x, rng = np.asarray(batch[0]), np.random.default_rng(0)
+    data = from_arrays(x, rng.normal(5, [3, 0.1], (32, 2)))
+    targets = prepared(PLAIN, data, tuple(map(jnp.asarray, data.train)))[1]
+    np.testing.assert_allclose(targets.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(targets.std(0), 1, atol=1e-4)
+    data = from_arrays(x, rng.integers(0, 2, (32, 3)))
+    smooth, raw = PLAIN._replace(label_smoothing=0.5), tuple(map(jnp.asarray, data.train))
+    targets = prepared(smooth, data, raw)[1]
+    np.testing.assert_array_equal(targets, data.train.y)
+
+
 @pytest.mark.parametrize(
     ("recipe", "says"),
     [
@@ -111,4 +155,34 @@ def test_options_do_not_change_each_others_draws(data, batch):
 )
 def test_what_cannot_be_is_refused(recipe, says):
     with pytest.raises(ValueError, match=says):
-        check_recipe(recipe, teacher=False)
+        check_recipe(recipe, DIGITS, teacher=False)
+
+
+TASKS = {
+    (kind, dims): Task("mine", (8,) * dims + (1,), 3, kind, one.metric, one.loss)
+    for kind, one in KINDS.items()
+    for dims in (1, 2)
+}
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: f"{task.kind}{task.input_shape}")
+def test_the_default_is_for_every_task_and_what_means_nothing_is_refused(task):
+    check_recipe(Recipe(), task, teacher=False)
+    options = dict(
+        min_crop=0.5, flip=True, auto_augment="cifar10", erasing=0.5, mixup=0.2, distillation=0.5
+    )
+    refused = set()
+    for option, given in options.items():
+        try:
+            check_recipe(Recipe(**{option: given}), task, teacher=True)
+        except ValueError as error:
+            assert f"`{option}` must be off for mine, {task.kind} of " in str(error)
+            assert "\n" not in str(error) and f"got {given!r}" in str(error)
+            refused.add(option)
+    expected = {
+        "classification": set(),
+        "multi_label": {"distillation"},
+        "regression": {"distillation", "mixup", "auto_augment"},
+    }.get(task.kind, set(options) - {"flip"})
+    of_images = {"min_crop", "flip", "auto_augment", "erasing"}
+    assert refused == (expected | of_images if len(task.input_shape) == 2 else expected)

@@ -17,56 +17,61 @@ HERE = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(filter(None, sys.p
 # Run in a process of its own: the number of devices is fixed when JAX starts.
 EIGHT_DEVICES = """
 import flax.linen as nn, jax, jax.numpy as jnp, numpy as np, optax
-from nasgen.data.augment import random_shift
+from nasgen.data.task import Dataset, Split
 from nasgen.training.fit import fit
-from nasgen.training.classifier import evaluate
+from nasgen.training.recipe import Recipe, preparation
 from nasgen.training.sharding import data_mesh, shard_batch
 from nasgen.training.state import init_state
+from nasgen.training.supervised import evaluate, task_loss
+from nasgen.types import KINDS, Task
 from functools import partial
 
 class Net(nn.Module):
+    dense: bool
+
     @nn.compact
     def __call__(self, x, train):
         x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(nn.Conv(4, (3, 3))(x))
-        return nn.Dense(3)(nn.relu(x).mean((1, 2)))
+        return nn.Dense(3)(nn.relu(x) if self.dense else nn.relu(x).mean((1, 2)))
 
-net, tx = Net(), optax.sgd(0.05, momentum=0.9)
+tx, recipe = optax.sgd(0.05, momentum=0.9), Recipe(max_shift=1, label_smoothing=0.0)
 
-def batch_fn(step):
+def batch_fn(kind, step):
     rng = np.random.default_rng(step)
     # a batch sorted by brightness: statistics of one device's part would be far from the whole's
     x = np.sort(rng.normal(size=(16, 6, 6, 1)).astype(np.float32) * 3, axis=0)
-    return x, rng.integers(0, 3, 16)
+    places = (6, 6) if kind == "segmentation" else ()
+    return x, rng.integers(0, 3, (16, *places)).astype(np.int32)
 
-def loss_fn(params, model_state, batch, key):
-    x, y = random_shift(key, batch[0], max_shift=1), batch[1]
-    logits, model_state = net.apply(
-        {"params": params, **model_state}, x, train=True, mutable=["batch_stats"])
-    nll = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
-    return nll, (model_state, {})
-
-def run(mesh):
-    variables = jax.jit(partial(net.init, train=False))(jax.random.key(0), batch_fn(0)[0])
+def run(kind, mesh):
+    net = Net(kind == "segmentation")
+    task = Task("tiny", (6, 6, 1), 3, kind, KINDS[kind].metric, KINDS[kind].loss)
+    x, y = batch_fn(kind, 99)
+    data = Dataset(task, *(Split(x, y),) * 3, np.zeros(1), np.ones(1))
+    variables = jax.jit(partial(net.init, train=False))(jax.random.key(0), x)
     state = init_state(variables["params"], tx, jax.random.key(1),
                        model_state={"batch_stats": variables["batch_stats"]})
-    fitted = fit(loss_fn, state, batch_fn, tx, num_steps=10, log_every=1, mesh=mesh, label=None)
-    x, y = batch_fn(99)
+    fitted = fit(task_loss(net, recipe, task), state, partial(batch_fn, kind), tx, num_steps=10,
+                 log_every=1, prepare_fn=preparation(recipe, data), mesh=mesh, label=None)
     scores = evaluate(partial(net.apply, train=False),
                       {"params": fitted.state.params, **fitted.state.model_state},
-                      x[:13], y[:13], batch_size=8, mesh=mesh)
+                      Split(x[:13], y[:13]), task, batch_size=8, mesh=mesh)
     return fitted, scores
 
 assert jax.device_count() == 8
 mesh = data_mesh()
-(one, one_scores), (eight, eight_scores) = run(None), run(mesh)
-assert len(jax.tree.leaves(eight.state.params)[0].sharding.device_set) == 8
-trained = lambda fitted: jax.tree.leaves((fitted.state.params, fitted.state.model_state))
-for a, b in zip(trained(one), trained(eight), strict=True):
-    np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=0, atol=1e-5)
-for a, b in zip(one.history, eight.history, strict=True):
-    assert abs(a["loss"] - b["loss"]) < 1e-5, (a, b)
-assert one_scores["accuracy"] == eight_scores["accuracy"]
-assert abs(one_scores["loss"] - eight_scores["loss"]) < 1e-5
+for kind in ("classification", "segmentation"):
+    (one, one_scores), (eight, eight_scores) = run(kind, None), run(kind, mesh)
+    assert len(jax.tree.leaves(eight.state.params)[0].sharding.device_set) == 8
+    trained = lambda fitted: jax.tree.leaves((fitted.state.params, fitted.state.model_state))
+    for a, b in zip(trained(one), trained(eight), strict=True):
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=0, atol=1e-5)
+    for a, b in zip(one.history, eight.history, strict=True):
+        assert abs(a["loss"] - b["loss"]) < 1e-5, (a, b)
+    assert one_scores.value == eight_scores.value
+    np.testing.assert_array_equal(one_scores.rows, eight_scores.rows)
+    assert len(one_scores.rows) == 13
+    assert abs(one_scores.loss - eight_scores.loss) < 1e-5
 parts = shard_batch(np.arange(16.0), mesh).addressable_shards
 assert [part.data.shape for part in parts] == [(2,)] * 8
 try:
