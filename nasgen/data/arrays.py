@@ -11,6 +11,7 @@ import math
 import os
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -97,18 +98,7 @@ def from_npz(
     The task takes the file's name. Raises ValueError, in one line, where the file will not do.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"`path` must be an .npz file; got {str(path)!r}, which is not a file.")
-    try:
-        arrays = _read(path)
-    except (
-        *(ValueError, OSError, EOFError, NotImplementedError, RuntimeError, MemoryError),
-        *(zipfile.BadZipFile, zlib.error),
-    ) as error:
-        reason = str(error).split("\n")[0] or type(error).__name__
-        raise ValueError(
-            f"`path` must be an .npz file of plain arrays; got {str(path)!r} ({reason})."
-        ) from error
+    arrays = read_npz(path, ARRAYS)
     missing = [key for key in ("x", "y") if key not in arrays]
     if missing:
         raise ValueError(
@@ -127,16 +117,28 @@ def from_npz(
     return from_arrays(arrays["x"], arrays["y"], **options, **held_out)
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a task in the file. Headers are compared with the file before their promises
-    are believed; nothing is unpickled."""
-    if not zipfile.is_zipfile(path):
-        raise ValueError("it is no archive of arrays")
-    with np.load(path, allow_pickle=False) as stored:
-        names = [name for name in ARRAYS if name in stored.files]
-        for name in names:
-            _check_header(stored.zip, name)
-        return {name: stored[name] for name in names}
+def read_npz(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Those of the arrays that the file has. Headers are compared with the file before their
+    promises are believed; nothing is unpickled. Raises ValueError, in one line, for another file.
+    """
+    if not path.is_file():
+        raise ValueError(f"`path` must be an .npz file; got {str(path)!r}, which is not a file.")
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no archive of arrays")
+        with np.load(path, allow_pickle=False) as stored:
+            names = [name for name in names if name in stored.files]
+            for name in names:
+                _check_header(stored.zip, name)
+            return {name: stored[name] for name in names}
+    except (
+        *(ValueError, OSError, EOFError, NotImplementedError, RuntimeError, MemoryError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"`path` must be an .npz file of plain arrays; got {str(path)!r} ({reason})."
+        ) from error
 
 
 def _check_header(archive: zipfile.ZipFile, name: str) -> None:

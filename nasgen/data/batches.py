@@ -9,9 +9,11 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Num
 
+from nasgen.data.rows import Rows
+
 
 def epoch_batches(
-    x: Num[np.ndarray, "examples *input"],
+    x: Num[np.ndarray | Rows, "examples *input"],
     y: Num[np.ndarray, "examples *target"],
     batch_size: int,
     *,

@@ -7,15 +7,18 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Num
 
+from nasgen.data.rows import Rows, sample
 from nasgen.types import KINDS, Task
 
 FRACTIONS = (0.6, 0.2, 0.2)  # training, validation, test
 
 
 class Split(NamedTuple):
-    """Inputs (images or series), standardised, and their targets, as `types.KINDS` says."""
+    """Inputs (images or series), standardised, and their targets, as `types.KINDS` says.
 
-    x: Float[np.ndarray, "examples *places channels"]
+    Inputs that would fill the memory are `Rows`, which are read as they are asked for."""
+
+    x: Float[np.ndarray | Rows, "examples *places channels"]
     y: Num[np.ndarray, "examples *target"]
 
 
@@ -50,16 +53,22 @@ def standardised(
 ) -> Dataset:
     """A data set from raw splits: each channel gets mean 0 and deviation 1 on the training split.
 
-    A channel that never changes is only centred.
+    A channel that never changes is only centred. Of `Rows` a sample tells both.
     """
-    axes = tuple(range(train.x.ndim - 1))
-    mean = train.x.mean(axes, dtype=np.float64).astype(np.float32)
-    std = train.x.std(axes, dtype=np.float64).astype(np.float32)
+    seen = sample(train.x)
+    axes = tuple(range(seen.ndim - 1))
+    mean = seen.mean(axes, dtype=np.float64).astype(np.float32)
+    std = seen.std(axes, dtype=np.float64).astype(np.float32)
     std = np.where(std > 0, std, np.float32(1))
 
     def standardise(split: Split) -> Split:
-        x = (np.asarray(split.x, np.float32) - mean) / std
-        return Split(x, np.asarray(split.y, KINDS[task.kind].targets))
+        y = np.asarray(split.y, KINDS[task.kind].targets)
+        if isinstance(split.x, Rows):
+            return Split(split.x.standardised(mean, std), y)
+        x = np.array(split.x, np.float32)  # one copy, changed in place
+        x -= mean
+        x /= std
+        return Split(x, y)
 
     parts = (standardise(split) for split in (train, validation, test))
     return Dataset(task, *parts, mean, std, notes, white)
