@@ -5,7 +5,9 @@ number, a slice or an array of numbers, which reads those rows and gives an arra
 a batch follows from the step alone (`batches.epoch_batches`), so a resumed run reads the same.
 """
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -59,16 +61,35 @@ def rows_of(array: np.ndarray) -> Rows:
     return Rows(array.__getitem__, array.shape)
 
 
-def one_by_one(read: Callable[[int], np.ndarray], shape: tuple[int, ...]) -> Rows:
-    """Rows of a function that reads a single one."""
+def one_by_one(
+    read: Callable[[int], np.ndarray], shape: tuple[int, ...], *, threads: bool = False
+) -> Rows:
+    """Rows of a function that reads a single one. threads: read several at once, where what takes
+    the time leaves Python, as decoding of images does."""
 
     def several(indices: Int[np.ndarray, " rows"]) -> np.ndarray:
         rows = np.empty((len(indices), *shape[1:]), np.float32)
-        for row, index in zip(rows, indices, strict=True):
-            row[...] = read(int(index))
+
+        def put(place: int) -> None:
+            rows[place] = read(int(indices[place]))
+
+        if threads and len(indices) > 1:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                list(pool.map(put, range(len(indices))))  # raises what a thread raised
+        else:
+            for place in range(len(indices)):
+                put(place)
         return rows
 
     return Rows(several, shape)
+
+
+def take(x: np.ndarray | Rows, chosen: Int[np.ndarray, " rows"]) -> np.ndarray | Rows:
+    """Those rows of an array, or of rows, which are not read by it."""
+    if isinstance(x, np.ndarray):
+        return x[chosen]
+    shape = (len(chosen), *x.shape[1:])
+    return replace(x, read=lambda indices: x.read(chosen[indices]), shape=shape)
 
 
 def sample(x: np.ndarray | Rows) -> np.ndarray:

@@ -114,14 +114,27 @@ def check_images(task: Task) -> None:
         )
 
 
+def fits(shape: tuple[int, ...], *, part: float = 1.0) -> bool:
+    """Whether float32 examples of that shape, and a standardised copy of them, are at most this
+    part of the machine's memory; true where that is not known."""
+    return part * _memory() >= _needed(shape)
+
+
 def check_memory(shape: tuple[int, ...], name: str, remedy: str) -> None:
-    """Raises ValueError where float32 examples of that shape, and a standardised copy of them, are
-    more than this machine's memory."""
-    needed = 2 * 4 * math.prod(shape)
+    """Raises ValueError where examples of that shape do not fit."""
+    if not fits(shape):
+        raise ValueError(
+            f"`{name}` must fit into memory, {_memory() / 1e9:.1f} GB; {shape} takes "
+            f"{_needed(shape) / 1e9:,.1f} GB: {remedy}."
+        )
+
+
+def _needed(shape: tuple[int, ...]) -> int:
+    return 2 * 4 * math.prod(shape)
+
+
+def _memory() -> float:
+    """This machine's, in bytes."""
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if needed > memory:
-            raise ValueError(
-                f"`{name}` must fit into memory, {memory / 1e9:.1f} GB; {shape} takes "
-                f"{needed / 1e9:,.1f} GB: {remedy}."
-            )
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return math.inf

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nasgen.data.batches import epoch_batches
-from nasgen.data.rows import SAMPLE, one_by_one, rows_of, sample
+from nasgen.data.rows import SAMPLE, one_by_one, rows_of, sample, take
 from nasgen.data.task import Split, standardised
 from nasgen.types import Task
 
@@ -15,6 +15,8 @@ Y = np.arange(40) % 4
 LAZY = {
     "of an array": lambda x: rows_of(x),
     "one by one": lambda x: one_by_one(lambda index: x[index], x.shape),
+    "several at once": lambda x: one_by_one(lambda index: x[index], x.shape, threads=True),
+    "taken": lambda x: take(rows_of(np.concatenate([x[::-1], x])), np.arange(len(x))[::-1]),
 }
 
 
@@ -81,3 +83,16 @@ def test_statistics_take_a_sample_that_spans_all():
     seen = sample(rows_of(long))
     assert len(seen) == SAMPLE and seen.min() == 0 and seen.max() == len(long) - 1
     assert sample(long) is long
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_what_cannot_be_read_is_said(threads):
+    def read(index):
+        if index == 3:
+            raise ValueError("`path` x.png is broken.")
+        return X[index]
+
+    rows = one_by_one(read, X.shape, threads=threads)
+    rows[4:]
+    with pytest.raises(ValueError, match="x.png is broken"):
+        rows[:5]
