@@ -43,7 +43,7 @@ def _filters() -> Float[np.ndarray, "frequencies bands"]:
     corners = _hertz(np.linspace(0, _mels(top), BANDS + 2))
     rising = (frequencies[:, None] - corners[:-2]) / np.diff(corners)[:-1]
     falling = (corners[2:] - frequencies[:, None]) / np.diff(corners)[1:]
-    return np.maximum(np.minimum(rising, falling), 0)
+    return np.maximum(np.minimum(rising, falling), 0).astype(np.float32)
 
 
 def _mels(hertz: float) -> float:

@@ -115,7 +115,8 @@ def write_darcy_flow(folder: Path, *, num=(12, 4), hdf5=False):
             with h5py.File(path, "w", userblock_size=512) as opened:
                 opened["coeff"], opened["sol"] = coeff.T, sol.T
         else:
-            savemat(path, {"coeff": coeff, "sol": sol, "Kcoeff": coeff[:1]}, do_compression=True)
+            small = coeff.astype(np.uint8)  # as MATLAB packs whole numbers
+            savemat(path, {"coeff": small, "sol": sol, "Kcoeff": coeff[:1]}, do_compression=True)
         held.append((coeff, sol))
     return held
 

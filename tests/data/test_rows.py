@@ -1,5 +1,6 @@
 """Rows that are read when they are asked for: indexed, standardised and batched as an array is."""
 
+import threading
 from itertools import count, islice
 
 import numpy as np
@@ -76,6 +77,24 @@ def test_a_resumed_run_reads_the_identical_batch():
         for wanted, found in zip(straight[start:], batches(start), strict=False):
             np.testing.assert_array_equal(wanted[0], found[0])
             np.testing.assert_array_equal(wanted[1], found[1])
+
+
+def test_the_next_batch_is_read_while_this_one_is_used():
+    seen, ready = [], threading.Event()
+
+    def read(index):
+        seen.append(index)
+        if len(seen) == 12:
+            ready.set()
+        return X[index]
+
+    batch = epoch_batches(one_by_one(read, X.shape), Y, 6, seed=1)
+    plain = epoch_batches(X, Y, 6, seed=1)
+    first = batch(3)
+    assert ready.wait(10) and len(seen) == 12  # this one's and the next one's
+    np.testing.assert_array_equal(first[0], plain(3)[0])
+    for step in (4, 9, 2):  # whatever was read ahead
+        np.testing.assert_array_equal(batch(step)[0], plain(step)[0])
 
 
 def test_statistics_take_a_sample_that_spans_all():

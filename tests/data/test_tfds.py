@@ -190,7 +190,7 @@ def test_what_is_too_large_is_decoded_when_it_is_needed(tmp_path, stand_in, monk
         np.testing.assert_array_equal(found.y, wanted.y)
     decoded.clear()
     resumed = [epoch_batches(one.train.x, one.train.y, 7, seed=3)(11) for one in (lazy, whole)]
-    assert len(decoded) == 7
+    assert 7 <= len(decoded) <= 14  # and those of the next step
     for found, wanted in zip(*resumed, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-5)
 

@@ -5,7 +5,7 @@ fluid in it, relative L2 error.
 of which every fifth pixel is taken. The first 900 of the first file are for training, the next 100
 for validation, the first 100 of the second for test. Beside the permeability a pixel has its two
 coordinates in 0..1, as the benchmark's networks are given. Of a file one array at a time is in
-memory whole, 1.5 GB; what is kept takes 0.1 GB.
+memory whole, 1.5 GB at most; what is kept takes 0.1 GB.
 """
 
 from pathlib import Path
@@ -41,7 +41,7 @@ def _part(file: Path, num: int) -> tuple[np.ndarray, np.ndarray]:
     arrays = []
     for name in ("coeff", "sol"):
         array = read_mat(file, name, first=num, step=STEP)
-        array = checked_array(array, f"{file.name}: {name}", (num, SIDE, SIDE), kinds="f")
+        array = checked_array(array, f"{file.name}: {name}", (num, SIDE, SIDE))
         if not np.isfinite(array).all():
             raise ValueError(f"`path` {file.name} must have finite numbers; {name!r} has not.")
         arrays.append(array.astype(np.float32)[..., None])

@@ -5,8 +5,8 @@ moments, and which of 200 sources are heard, 1 - mean average precision.
 `labels`, `ext`) and `lbl_map.json`, and the chunks that they name, one second each as .wav, of 16
 bits and 22,050 a second. The parts are kept: some 37,000, 4,000 and 10,000 clips. A clip's example
 is one of its chunks: for training the one that `seed` draws, else the middle one. Only the tables
-are held in memory; a batch reads its chunks and computes their spectrograms (2 ms each on one
-core). As float32 all would take 2 GB.
+are held in memory; a batch reads its chunks and computes their spectrograms, about 5 ms each on one
+core. As float32 all would take 2 GB.
 
 The benchmark draws a new chunk of a clip in each epoch, mixes in noise, and averages what the
 network says of all chunks of a clip before it takes the precision.
@@ -86,10 +86,11 @@ def _part(
                 raise ValueError(f"`path` {table.name} has the label {name!r}, not in {MAP}.")
             y[row, classes[name]] = 1
     paths = _paths(folder.resolve(), chosen, table)
-    x = one_by_one(
-        lambda index: log_mel(_sound(paths[index]))[..., None], (len(y), *TASK.input_shape)
-    )
-    return Split(x, y)
+
+    def read(index: int) -> Float[np.ndarray, "bands frames 1"]:
+        return log_mel(_sound(paths[index]))[..., None]
+
+    return Split(one_by_one(read, (len(y), *TASK.input_shape), threads=True), y)
 
 
 def _clips(table: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
