@@ -4,6 +4,7 @@ splits, and refused in one line where a file is missing, broken or hostile."""
 import gzip
 import os
 import pickle
+from functools import cache
 
 import numpy as np
 import pytest
@@ -61,8 +62,8 @@ def few_examples(monkeypatch):
 
 @pytest.fixture(scope="module")
 def held(folder):
-    """What was written for each task."""
-    return {name: write(folder / NB360[name].FOLDER) for name, write in WRITERS.items()}
+    """What was written for a task, by its name; it is written once."""
+    return cache(lambda name: WRITERS[name](folder / NB360[name].FOLDER))
 
 
 def get(name, folder, **options):
@@ -82,6 +83,7 @@ def test_the_task_is_the_papers(name):
 
 @pytest.mark.parametrize("name", NB360)
 def test_made_data_has_the_official_shapes(name, folder, held):
+    held(name)
     check("nb360", dataset=name, path=folder)
     data = get(name, folder)
     assert data.task._replace(class_names=()) == NB360[name].TASK._replace(class_names=())
@@ -113,8 +115,8 @@ def test_made_data_has_the_official_shapes(name, folder, held):
 
 @pytest.mark.parametrize("name", ["cifar100", "spherical"])
 def test_images_come_back_and_the_last_fifth_validates(name, folder, held):
+    (x, y), test = held(name)["train"], held(name)["test"]
     data = get(name, folder, seed=3)
-    (x, y), test = held[name]["train"], held[name]["test"]
     kept = len(x) * 4 // 5
     for split, (images, labels) in zip(
         data[1:4], ((x[:kept], y[:kept]), (x[kept:], y[kept:]), test), strict=True
@@ -125,6 +127,7 @@ def test_images_come_back_and_the_last_fifth_validates(name, folder, held):
 
 
 def test_spherical_stays_bytes_and_may_be_unpacked(folder, held, tmp_path):
+    held("spherical")
     data = get("spherical", folder)
     assert isinstance(data.train.x, Rows)
     (tmp_path / "spherical").mkdir()
@@ -135,16 +138,18 @@ def test_spherical_stays_bytes_and_may_be_unpacked(folder, held, tmp_path):
 
 
 def test_ninapro_keeps_its_parts(folder, held):
+    held("ninapro")
     data = get("ninapro", folder)
     for split, part in zip(data[1:4], ("train", "val", "test"), strict=True):
-        x, y = held["ninapro"][part]
+        x, y = held("ninapro")[part]
         np.testing.assert_allclose(raw(data, split)[..., 0], x, atol=1e-10)
         np.testing.assert_array_equal(split.y, y)
 
 
 def test_satellite_series_have_their_own_scale(folder, held):
+    held("satellite")
     data = get("satellite", folder)
-    x, y = held["satellite"]["train"]["data"], held["satellite"]["train"]["label"]
+    x, y = held("satellite")["train"]["data"], held("satellite")["train"]["label"]
     wanted = (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True)
     found = np.concatenate([raw(data, split) for split in data[1:3]])
     np.testing.assert_allclose(found[..., 0], wanted, atol=1e-4)
@@ -153,7 +158,7 @@ def test_satellite_series_have_their_own_scale(folder, held):
 
 def test_ecg_cuts_windows_of_whole_recordings(folder, held):
     """A recording lies in one part alone, at the benchmark's draw; rare classes have more."""
-    recordings, letters = held["ecg"]
+    recordings, letters = held("ecg")
     data = get("ecg", folder)
     train, rest = train_test_split(np.arange(len(letters)), test_size=0.2, random_state=0)
     validation, test = train_test_split(rest, test_size=0.5, random_state=0)
@@ -171,17 +176,19 @@ def test_ecg_cuts_windows_of_whole_recordings(folder, held):
 
 
 def test_deepsea_letters_come_back(folder, held):
+    held("deepsea")
     data = get("deepsea", folder)
     assert isinstance(data.train.x, Rows)
     for split, part in zip(data[1:4], ("train", "val", "test"), strict=True):
-        np.testing.assert_array_equal(raw(data, split).round(), held["deepsea"][f"x_{part}"])
-        np.testing.assert_array_equal(split.y, held["deepsea"][f"y_{part}"])
+        np.testing.assert_array_equal(raw(data, split).round(), held("deepsea")[f"x_{part}"])
+        np.testing.assert_array_equal(split.y, held("deepsea")[f"y_{part}"])
 
 
 def test_fsd50k_hears_one_chunk_of_a_clip(folder, held):
+    held("fsd50k")
     data = get("fsd50k", folder, seed=1)
     for split, table in zip(data[1:4], ("tr", "val", "eval"), strict=True):
-        clips = held["fsd50k"][table]
+        clips = held("fsd50k")[table]
         for row, clip in enumerate(sorted(clips)):
             number = int(clip) - 1000
             assert set(np.flatnonzero(split.y[row])) == {number, 199 - number}
@@ -198,8 +205,9 @@ def test_fsd50k_hears_one_chunk_of_a_clip(folder, held):
 
 
 def test_darcy_flow_takes_every_fifth_pixel(folder, held):
+    held("darcy_flow")
     data = get("darcy_flow", folder)
-    (coeff, sol), (_, last) = held["darcy_flow"]
+    (coeff, sol), (_, last) = held("darcy_flow")
     x = raw(data, data.train)
     np.testing.assert_allclose(x[..., 0], coeff[:9, ::5, ::5], atol=1e-4)
     np.testing.assert_allclose(x[0, :, 0, 2], np.linspace(0, 1, 85), atol=1e-5)
@@ -210,6 +218,7 @@ def test_darcy_flow_takes_every_fifth_pixel(folder, held):
 
 def test_darcy_flow_of_matlab_7_3(tmp_path, folder, held):
     pytest.importorskip("h5py", reason="needs the extra `matlab`")
+    held("darcy_flow")
     write_darcy_flow(tmp_path / "darcyflow", hdf5=True)
     new, old = get("darcy_flow", tmp_path), get("darcy_flow", folder)
     for found, wanted in zip(new[1:4], old[1:4], strict=True):
@@ -228,10 +237,11 @@ def test_matlab_7_3_without_h5py_names_the_extra(tmp_path, monkeypatch):
 
 def test_psicov_shows_each_near_pair_once(folder, held):
     """Windows on the diagonal, of which those behind the first hide what was seen."""
+    held("psicov")
     data = get("psicov", folder)
     x, y = raw(data, data.test), data.test.y[..., 0]
     for rows, name in (([0], "psicov0"), ([1, 2, 3], "psicov1")):
-        features, distances = held["psicov"][name]
+        features, distances = held("psicov")[name]
         length = len(distances)
         seen = np.zeros((length + 10,) * 2, int)
         for number, row in enumerate(rows):
@@ -258,6 +268,7 @@ def test_psicov_shows_each_near_pair_once(folder, held):
 
 
 def test_psicov_crops_long_proteins_for_training(folder, held):
+    held("psicov")
     data = get("psicov", folder, seed=2)
     assert data.train.y.max() == 16 and data.train.y.min() >= 1
     crops = [get("psicov", folder, seed=seed).train.y[1] for seed in range(4)]  # of length 150
@@ -270,8 +281,9 @@ def test_psicov_crops_long_proteins_for_training(folder, held):
 
 
 def test_cosmic_takes_the_middle_of_galaxies(folder, held):
+    held("cosmic")
     data = get("cosmic", folder)
-    written = held["cosmic"]["npy_train"]
+    written = held("cosmic")["npy_train"]
     found = np.concatenate([raw(data, split)[..., 0] for split in data[1:3]])
     y = np.concatenate([data.train.y, data.validation.y])
     assert len(found) == len(written) == 12
