@@ -14,6 +14,9 @@ from nasgen.data.folder import VARIABLE
 from nasgen.data.nb360 import NB360
 from nasgen.pipeline import config as rules
 from nasgen.pipeline.config import UserError
+from nasgen.pipeline.request import check_budget
+from nasgen.spaces import SPACES
+from nasgen.types import Budget
 from tests.data.nb360_files import WRITERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +34,8 @@ def test_each_task_has_a_config():
 
 @pytest.mark.parametrize("name", NB360)
 def test_the_config_fits_its_task(name, tmp_path, monkeypatch):
-    """It is valid where the files are there, for what the task is."""
+    """It is valid where the files are there, has a budget that small networks keep, and changes
+    nothing of inputs that the task has no meaning for."""
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     config, task = config_of(name), NB360[name].TASK
     assert (config.task.name, config.task.dataset) == ("nb360", name)
@@ -42,6 +46,7 @@ def test_the_config_fits_its_task(name, tmp_path, monkeypatch):
     with config.unlocked():
         config.task.path = str(tmp_path / "nb360")
     rules.validate(config, pipelines=run.PIPELINES)
+    check_budget(Budget(**config.budget.to_dict()), SPACES["open"], task)
     train = config.train
     epochs, rest = divmod(train.steps, 200)
     assert epochs and not rest
