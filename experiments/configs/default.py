@@ -25,13 +25,13 @@ def get_config() -> ConfigDict:
 
     # What the network is for.
     config.task = ConfigDict()
-    # "digits" (built in), "own" (yours, at `task.path`), "npz" (arrays of yours), or "tfds" (of
-    # tensorflow-datasets, named by `task.dataset`).
+    # "digits" (built in), "own" (yours, at `task.path`), "npz" (arrays of yours), "tfds" (of
+    # tensorflow-datasets, named by `task.dataset`), or "nb360" (of NAS-Bench-360, likewise).
     config.task.name = "digits"
     # Your data: a folder of images by class, an .npz file with arrays `x` and `y`, or a .csv or
-    # .parquet table of time series. For "tfds" the folder of its data sets.
+    # .parquet table of time series. For "tfds" and "nb360" the folder of their data sets.
     config.task.path = placeholder(str)
-    config.task.dataset = placeholder(str)  # of "tfds": as "mnist", "mnist:3.0.1"
+    config.task.dataset = placeholder(str)  # of "tfds": "mnist", "mnist:3.0.1"; of "nb360": "ecg"
     config.task.kind = placeholder(str)  # of prediction; left out, the labels tell
     config.task.metric = placeholder(str)  # arrays, tables: a name of types.METRICS, for the kind
     config.task.dims = placeholder(int)  # of .npz files: 2 for images, 1 for series

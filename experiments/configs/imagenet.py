@@ -8,8 +8,8 @@ parts of that recipe are left out here: squeeze-and-excitation, and the teacher,
 (noisy student), which has to be given from Python (`train_network(..., teacher=function)`); a
 network of another run is one by `--config.train.teacher=FOLDER --config.train.distillation=0.5`.
 
-nasgen holds a data set in memory: 1.3 million images of 224 pixels as float32, twice, are 1.5 TB.
-Where there is less it says so; with `--config.task.size=64` they take 0.13 TB.
+1.3 million images of 224 pixels would take 0.8 TB of memory as float32, so they are decoded when a
+batch needs them, by as many threads as there are cores.
 """
 
 from ml_collections import ConfigDict

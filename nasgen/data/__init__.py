@@ -10,6 +10,7 @@ from typing import Any
 from nasgen.data.arrays import from_npz
 from nasgen.data.cifar10 import cifar10, cifar10_lossless
 from nasgen.data.digits import digits
+from nasgen.data.nb360 import found_folder, from_nb360
 from nasgen.data.own import from_own, loader_of
 from nasgen.data.task import Dataset
 from nasgen.data.tfds import from_tfds, prepared_folder
@@ -22,6 +23,7 @@ DATASETS = {
     "npz": from_npz,
     "own": from_own,
     "tfds": from_tfds,
+    "nb360": from_nb360,
 }
 
 
@@ -53,3 +55,5 @@ def check(name: str, **options: Any) -> None:
             raise ValueError(f"`{option}` is no option of {what}; its options are {valid}.")
     if loader is from_tfds:
         prepared_folder(options["dataset"], options.get("path"))
+    if loader is from_nb360:
+        found_folder(options["dataset"], options.get("path"))

@@ -4,18 +4,21 @@ Images are `[examples, height, width, channels]` or `[examples, height, width]`,
 `[examples, length, channels]` or `[examples, length]`, uint8 or floating; labels are integers
 0..classes-1, and other kinds of targets as in `types.KINDS`. Without a test part 60/20/20 % become
 training, validation and test; with one (`x_test`, `y_test`) the rest is split 80/20; with
-`x_validation` and `y_validation` too nothing is split. Everything is checked before use.
+`x_validation` and `y_validation` too nothing is split. Everything is checked before use, except the
+values of `Rows`, which are read only when they are needed.
 """
 
 import math
 import os
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from nasgen.data import targets
+from nasgen.data.rows import Rows, take
 from nasgen.data.task import (
     Dataset,
     Split,
@@ -31,11 +34,11 @@ MAX_LENGTH = 2**20  # of a series
 LARGE = 128  # pixels: from here on the first convolution has stride 2
 ARRAYS = ("x", "y", "x_validation", "y_validation", "x_test", "y_test")  # of an .npz file
 
-Pair = tuple[np.ndarray, np.ndarray]  # inputs and their targets
+Pair = tuple[np.ndarray | Rows, np.ndarray]  # inputs and their targets
 
 
 def from_arrays(
-    x: np.ndarray,
+    x: np.ndarray | Rows,
     y: np.ndarray,
     *,
     name: str = "arrays",
@@ -61,7 +64,8 @@ def from_arrays(
         raise ValueError(f"`dims` must be 1 (series) or 2 (images); got {dims}.")
     if validation is not None and test is None:
         raise ValueError("`validation` must come with `test`; got `validation` alone.")
-    white = _white(np.asarray(x)) if white is None else white
+    if white is None and not isinstance(x, Rows):
+        white = _white(np.asarray(x))
     x, y = _inputs(x, "x", dims), np.asarray(y)
     white = white if dims == 2 and x.shape[3] in (1, 3) else None
     kind = targets.kind_of(y, x) if kind is None else kind
@@ -83,14 +87,15 @@ def from_arrays(
     check_objective(task)
     strata = y if kind == "classification" else np.zeros(len(y), np.int32)
     if test is None:
-        parts = [Split(x[chosen], y[chosen]) for chosen in stratified_indices(strata, seed=seed)]
+        chosen = stratified_indices(strata, seed=seed)
+        parts = (Split(take(x, part), y[part]) for part in chosen)
         return standardised(task, *parts, notes=notes, white=white)
     held_out = _held_out(test, "test", task)
     if validation is not None:
         parts = Split(x, y), _held_out(validation, "validation", task), held_out
         return standardised(task, *parts, notes=notes, white=white)
     chosen = stratified_indices(strata, seed=seed, fractions=(0.8, 0.2))
-    train, validation = (Split(x[part], y[part]) for part in chosen)
+    train, validation = (Split(take(x, part), y[part]) for part in chosen)
     return standardised(task, train, validation, held_out, notes=notes, white=white)
 
 
@@ -108,18 +113,7 @@ def from_npz(
     The task takes the file's name. Raises ValueError, in one line, where the file will not do.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"`path` must be an .npz file; got {str(path)!r}, which is not a file.")
-    try:
-        arrays = _read(path)
-    except (
-        *(ValueError, OSError, EOFError, NotImplementedError, RuntimeError, MemoryError),
-        *(zipfile.BadZipFile, zlib.error),
-    ) as error:
-        reason = str(error).split("\n")[0] or type(error).__name__
-        raise ValueError(
-            f"`path` must be an .npz file of plain arrays; got {str(path)!r} ({reason})."
-        ) from error
+    arrays = read_npz(path, ARRAYS)
     missing = [key for key in ("x", "y") if key not in arrays]
     if missing:
         raise ValueError(
@@ -139,16 +133,28 @@ def from_npz(
     return from_arrays(arrays["x"], arrays["y"], **options, **held_out)
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a task in the file. Headers are compared with the file before their promises
-    are believed; nothing is unpickled."""
-    if not zipfile.is_zipfile(path):
-        raise ValueError("it is no archive of arrays")
-    with np.load(path, allow_pickle=False) as stored:
-        names = [name for name in ARRAYS if name in stored.files]
-        for name in names:
-            _check_header(stored.zip, name)
-        return {name: stored[name] for name in names}
+def read_npz(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Those of the arrays that the file has. Headers are compared with the file before their
+    promises are believed; nothing is unpickled. Raises ValueError, in one line, for another file.
+    """
+    if not path.is_file():
+        raise ValueError(f"`path` must be an .npz file; got {str(path)!r}, which is not a file.")
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no archive of arrays")
+        with np.load(path, allow_pickle=False) as stored:
+            names = [name for name in names if name in stored.files]
+            for name in names:
+                _check_header(stored.zip, name)
+            return {name: stored[name] for name in names}
+    except (
+        *(ValueError, OSError, EOFError, NotImplementedError, RuntimeError, MemoryError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"`path` must be an .npz file of plain arrays; got {str(path)!r} ({reason})."
+        ) from error
 
 
 def _check_header(archive: zipfile.ZipFile, name: str) -> None:
@@ -200,24 +206,18 @@ _WORDS = {1: "series", 2: "images"}
 _AXES = {1: "length", 2: "height, width"}
 
 
-def _inputs(x: np.ndarray, name: str, dims: int) -> np.ndarray:
-    """The images or series as float32 with a last axis of channels, checked."""
+def _inputs(x: np.ndarray | Rows, name: str, dims: int) -> np.ndarray | Rows:
+    """The images or series as float32 with a last axis of channels, checked; of `Rows` the form."""
+    if isinstance(x, Rows):
+        _check_form(x.shape, x.shape, name, dims)
+        return x
     x = np.asarray(x)
     if x.dtype != np.uint8 and not np.issubdtype(x.dtype, np.floating):
         raise ValueError(f"`{name}` must be uint8 or floating; got {x.dtype}.")
     given = x.shape
     if x.ndim == dims + 1:
         x = x[..., None]
-    if x.ndim != dims + 2 or 0 in x.shape:
-        other = f"; for {_WORDS[3 - dims]} set `dims` to {3 - dims}"
-        raise ValueError(
-            f"`{name}` must be [examples, {_AXES[dims]}(, channels)], none of them 0; "
-            f"got shape {given}{other if len(given) in (5 - dims, 4 - dims) else ''}."
-        )
-    sides, most = x.shape[1:-1], MAX_SIDE if dims == 2 else MAX_LENGTH
-    if not (MIN_SIDE <= min(sides) and max(sides) <= most):
-        what = f"sides of {MIN_SIDE}..{most} pixels" if dims == 2 else f"lengths of 2..{most}"
-        raise ValueError(f"`{name}` must have {what}; got {sides if dims == 2 else sides[0]}.")
+    _check_form(x.shape, given, name, dims)
     with np.errstate(over="ignore"):  # what float32 cannot hold is as bad as an infinity
         x = x.astype(np.float32, copy=False)
     broken = np.flatnonzero(~np.isfinite(x).all(tuple(range(1, x.ndim))))
@@ -227,3 +227,17 @@ def _inputs(x: np.ndarray, name: str, dims: int) -> np.ndarray:
             f"the first is {broken[0]}."
         )
     return x
+
+
+def _check_form(shape: tuple[int, ...], given: tuple[int, ...], name: str, dims: int) -> None:
+    """given: the shape to tell the user."""
+    if len(shape) != dims + 2 or 0 in shape:
+        other = f"; for {_WORDS[3 - dims]} set `dims` to {3 - dims}"
+        raise ValueError(
+            f"`{name}` must be [examples, {_AXES[dims]}(, channels)], none of them 0; "
+            f"got shape {given}{other if len(given) in (5 - dims, 4 - dims) else ''}."
+        )
+    sides, most = shape[1:-1], MAX_SIDE if dims == 2 else MAX_LENGTH
+    if not (MIN_SIDE <= min(sides) and max(sides) <= most):
+        what = f"sides of {MIN_SIDE}..{most} pixels" if dims == 2 else f"lengths of 2..{most}"
+        raise ValueError(f"`{name}` must have {what}; got {sides if dims == 2 else sides[0]}.")

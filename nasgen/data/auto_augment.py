@@ -19,6 +19,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
+from nasgen.data.rows import Rows, sample
+
 GREY = 128  # of pixels from outside of the image
 LEVELS = 10
 VALUES = np.arange(256, dtype=np.int32)[None]
@@ -37,7 +39,7 @@ class PixelScale(NamedTuple):
 
 
 def pixel_scale(
-    x: Float[np.ndarray, "examples height width channels"],
+    x: Float[np.ndarray | Rows, "examples height width channels"],
     mean: Float[np.ndarray, " channels"],
     std: Float[np.ndarray, " channels"],
 ) -> PixelScale:
@@ -45,6 +47,7 @@ def pixel_scale(
 
     x: standardised images, `(raw - mean) / std`. Of photographs of 8 bits these are the raw values.
     """
+    x = sample(x)
     low = float((x.min((0, 1, 2)) * std + mean).min())
     high = float((x.max((0, 1, 2)) * std + mean).max())
     unit = 255 / (high - low) if high > low else 1.0

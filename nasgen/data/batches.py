@@ -4,14 +4,17 @@
 """
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Num
 
+from nasgen.data.rows import Rows
+
 
 def epoch_batches(
-    x: Num[np.ndarray, "examples *input"],
+    x: Num[np.ndarray | Rows, "examples *input"],
     y: Num[np.ndarray, "examples *target"],
     batch_size: int,
     *,
@@ -19,7 +22,8 @@ def epoch_batches(
 ) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
     """Batches by step: each epoch in a new order, its incomplete last batch left out.
 
-    Raises ValueError where there are fewer examples than a batch takes.
+    x: of `Rows` the next step's are read while the caller is busy with this one's. Raises
+    ValueError where there are fewer examples than a batch takes.
     """
     if not 1 <= batch_size <= len(y):
         raise ValueError(f"`batch_size` must be in 1..{len(y)}, the examples; got {batch_size}.")
@@ -34,4 +38,17 @@ def epoch_batches(
         chosen = order(step // epoch)[start : start + batch_size]
         return x[chosen], y[chosen]
 
-    return batch
+    return _ahead(batch) if isinstance(x, Rows) else batch
+
+
+def _ahead(batch: Callable[[int], tuple]) -> Callable[[int], tuple]:
+    """The same function, with a thread that is one step ahead."""
+    reader, started = ThreadPoolExecutor(1), {}
+
+    def ahead(step: int) -> tuple:
+        this: Future = started.pop(step, None) or reader.submit(batch, step)
+        started.clear()
+        started[step + 1] = reader.submit(batch, step + 1)
+        return this.result()
+
+    return ahead

@@ -10,12 +10,13 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Num, Shaped
 
+from nasgen.data.rows import Rows
 from nasgen.types import KINDS
 
 MIN_EXAMPLES = 5  # of each class
 _LARGEST = np.iinfo(np.int32).max - 1
 
-Inputs = Num[np.ndarray, "examples *places channels"]
+Inputs = Num[np.ndarray | Rows, "examples *places channels"]
 Targets = Num[np.ndarray, "examples *target"]
 
 
@@ -91,7 +92,7 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=float) if numeric else names)
 
 
-def _classes(y: np.ndarray, x: np.ndarray, name: str) -> np.ndarray:
+def _classes(y: np.ndarray, x: Inputs, name: str) -> np.ndarray:
     if not np.issubdtype(y.dtype, np.integer):
         raise ValueError(
             f"`{name}` must be integers; got {y.dtype} (for numbers to predict set `kind` to "
@@ -113,7 +114,7 @@ def _whole(y: np.ndarray, name: str) -> np.ndarray:
     return y.astype(np.int32)
 
 
-def _several_labels(y: np.ndarray, x: np.ndarray, name: str) -> np.ndarray:
+def _several_labels(y: np.ndarray, x: Inputs, name: str) -> np.ndarray:
     if y.ndim != 2 or len(y) != len(x) or not y.shape[1]:
         raise ValueError(f"`{name}` must have shape ({len(x)}, classes); got {y.shape}.")
     if not np.isin(y, (0, 1)).all():
@@ -121,14 +122,14 @@ def _several_labels(y: np.ndarray, x: np.ndarray, name: str) -> np.ndarray:
     return y.astype(np.float32)
 
 
-def _numbers(y: np.ndarray, x: np.ndarray, name: str) -> np.ndarray:
+def _numbers(y: np.ndarray, x: Inputs, name: str) -> np.ndarray:
     y = y[:, None] if y.ndim == 1 else y
     if y.ndim != 2 or len(y) != len(x) or not y.shape[1]:
         raise ValueError(f"`{name}` must have shape ({len(x)}, outputs); got {y.shape}.")
     return _finite(y, name)
 
 
-def _places(y: np.ndarray, x: np.ndarray, name: str) -> np.ndarray:
+def _places(y: np.ndarray, x: Inputs, name: str) -> np.ndarray:
     places = x.shape[:-1]
     y = y[..., 0] if y.shape == (*places, 1) else y
     if y.dtype.kind not in "iub" or y.shape != places:
@@ -139,7 +140,7 @@ def _places(y: np.ndarray, x: np.ndarray, name: str) -> np.ndarray:
     return _whole(y.astype(np.uint8) if y.dtype.kind == "b" else y, name)
 
 
-def _maps(y: np.ndarray, x: np.ndarray, name: str) -> np.ndarray:
+def _maps(y: np.ndarray, x: Inputs, name: str) -> np.ndarray:
     places = x.shape[:-1]
     y = y[..., None] if y.shape == places else y
     if y.shape[:-1] != places or not y.shape[-1]:

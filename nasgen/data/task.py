@@ -8,15 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Num
 
+from nasgen.data.rows import Rows, sample
 from nasgen.types import KINDS, METRICS, Task
 
 FRACTIONS = (0.6, 0.2, 0.2)  # training, validation, test
 
 
 class Split(NamedTuple):
-    """Inputs (images or series), standardised, and their targets, as `types.KINDS` says."""
+    """Inputs (images or series), standardised, and their targets, as `types.KINDS` says.
 
-    x: Float[np.ndarray, "examples *places channels"]
+    Inputs that would fill the memory are `Rows`, which are read as they are asked for."""
+
+    x: Float[np.ndarray | Rows, "examples *places channels"]
     y: Num[np.ndarray, "examples *target"]
 
 
@@ -55,16 +58,22 @@ def standardised(
 ) -> Dataset:
     """A data set from raw splits: each channel gets mean 0 and deviation 1 on the training split.
 
-    A channel that never changes is only centred.
+    A channel that never changes is only centred. Of `Rows` a sample tells both.
     """
-    axes = tuple(range(train.x.ndim - 1))
-    mean = train.x.mean(axes, dtype=np.float64).astype(np.float32)
-    std = train.x.std(axes, dtype=np.float64).astype(np.float32)
+    seen = sample(train.x)
+    axes = tuple(range(seen.ndim - 1))
+    mean = seen.mean(axes, dtype=np.float64).astype(np.float32)
+    std = seen.std(axes, dtype=np.float64).astype(np.float32)
     std = np.where(std > 0, std, np.float32(1))
 
     def standardise(split: Split) -> Split:
-        x = (np.asarray(split.x, np.float32) - mean) / std
-        return Split(x, np.asarray(split.y, KINDS[task.kind].targets))
+        y = np.asarray(split.y, KINDS[task.kind].targets)
+        if isinstance(split.x, Rows):
+            return Split(split.x.standardised(mean, std), y)
+        x = np.array(split.x, np.float32)  # one copy, changed in place
+        x -= mean
+        x /= std
+        return Split(x, y)
 
     parts = (standardise(split) for split in (train, validation, test))
     return Dataset(task, *parts, mean, std, notes, white)
@@ -112,14 +121,27 @@ def check_objective(task: Task) -> None:
         )
 
 
+def fits(shape: tuple[int, ...], *, part: float = 1.0) -> bool:
+    """Whether float32 examples of that shape, and a standardised copy of them, are at most this
+    part of the machine's memory; true where that is not known."""
+    return part * _memory() >= _needed(shape)
+
+
 def check_memory(shape: tuple[int, ...], name: str, remedy: str) -> None:
-    """Raises ValueError where float32 examples of that shape, and a standardised copy of them, are
-    more than this machine's memory."""
-    needed = 2 * 4 * math.prod(shape)
+    """Raises ValueError where examples of that shape do not fit."""
+    if not fits(shape):
+        raise ValueError(
+            f"`{name}` must fit into memory, {_memory() / 1e9:.1f} GB; {shape} takes "
+            f"{_needed(shape) / 1e9:,.1f} GB: {remedy}."
+        )
+
+
+def _needed(shape: tuple[int, ...]) -> int:
+    return 2 * 4 * math.prod(shape)
+
+
+def _memory() -> float:
+    """This machine's, in bytes."""
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if needed > memory:
-            raise ValueError(
-                f"`{name}` must fit into memory, {memory / 1e9:.1f} GB; {shape} takes "
-                f"{needed / 1e9:,.1f} GB: {remedy}."
-            )
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return math.inf

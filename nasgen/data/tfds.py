@@ -2,6 +2,8 @@
 
 It is read without TensorFlow and without the code that made it, and nothing is downloaded. To
 prepare it once, which for many data sets needs TensorFlow, is the user's; the error says how.
+Images that would take more than half of the memory are decoded when a batch needs them, where their
+form is known beforehand: all are of one shape, or `size` is given.
 """
 
 import json
@@ -15,9 +17,10 @@ import numpy as np
 from PIL import Image
 
 from nasgen.data.arrays import from_arrays
-from nasgen.data.images import common_form, form_notes, form_of, pixels
+from nasgen.data.images import Form, common_form, form_notes, form_of, pixels
+from nasgen.data.rows import Rows, one_by_one
 from nasgen.data.splits import held_out_parts, split_of
-from nasgen.data.task import Dataset, check_memory
+from nasgen.data.task import Dataset, check_memory, fits
 
 VARIABLE = "TFDS_DATA_DIR"
 NAME = re.compile(r"(\w+)(?:/(\w[\w.+-]*))?(?::(\d+\.\d+\.\d+))?")  # name/config:version
@@ -47,18 +50,26 @@ def from_tfds(
     keys = builder.info.supervised_keys
     if not (isinstance(keys, tuple) and len(keys) == 2 and all(isinstance(k, str) for k in keys)):
         raise ValueError(f"`dataset` must have an input and a label; {dataset} has keys {keys}.")
-    parts = {}
-    for split, source in builder.as_data_source().items():
-        if split_of(split):
-            parts[split_of(split)] = _columns(source, keys)
-    if "train" not in parts:
+    sources = {split_of(one): one for one in builder.info.splits if split_of(one)}
+    if "train" not in sources:
         raise ValueError(
             f"`dataset` must have a split `train`; {dataset} has {sorted(builder.info.splits)}."
         )
-    label = builder.info.features[keys[1]]
-    pictures = all(one.dtype == np.uint8 for x, _ in parts.values() for one in x)
-    class_names = tuple(getattr(label, "names", None) or ())
-    parts, notes = _one_form(parts, size)
+    features, found = builder.info.features, builder.as_data_source()
+    form = _known_form(features[keys[0]], size)
+    total = sum(len(found[split]) for split in sources.values())
+    if form is not None and not fits((total, *form), part=0.5):
+        labelled = builder.as_data_source(decoders={keys[0]: tfds.decode.SkipDecoding()})
+        parts = {
+            part: (_decoded_later(found[split], keys[0], form), _labels(labelled[split], keys[1]))
+            for part, split in sources.items()
+        }
+        notes, pictures = ("Images are read from the disk as they are needed.",), True
+    else:
+        parts = {part: _columns(found[split], keys) for part, split in sources.items()}
+        pictures = all(one.dtype == np.uint8 for x, _ in parts.values() for one in x)
+        parts, notes = _one_form(parts, size)
+    class_names = tuple(getattr(features[keys[1]], "names", None) or ())
     x, y = parts.pop("train")
     held_out, note = held_out_parts(parts)
     return from_arrays(
@@ -141,6 +152,29 @@ def _check_features(folder: Path) -> None:
             walk(one)
 
     walk(_json(folder / FEATURES))
+
+
+def _known_form(feature: Any, size: int | None) -> Form | None:
+    """What every image will be, where that is known of pictures without reading them."""
+    shape = tuple(getattr(feature, "shape", None) or ())
+    if len(shape) != 3 or feature.np_dtype != np.uint8 or shape[2] not in (1, 3):
+        return None
+    if size is not None:
+        return common_form([Form(size, size, shape[2])], size=size)
+    return Form(*shape) if all(shape) else None
+
+
+def _decoded_later(source: Any, key: str, form: Form) -> Rows:
+    """The images of a split, in the order on disk."""
+
+    def picture(index: int) -> np.ndarray:
+        return pixels(_picture(np.asarray(source[index][key])), form)
+
+    return one_by_one(picture, (len(source), *form), threads=True)
+
+
+def _labels(source: Any, key: str) -> np.ndarray:
+    return np.stack([np.asarray(source[index][key]) for index in range(len(source))])
 
 
 def _columns(source: Any, keys: tuple[str, str]) -> tuple[list[np.ndarray], np.ndarray]:

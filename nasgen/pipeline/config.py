@@ -124,6 +124,7 @@ TASKS = {
     "npz": True,
     "own": True,
     "tfds": None,
+    "nb360": None,
 }
 
 # What every config has.

@@ -14,9 +14,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from nasgen.data import check, load
+from nasgen.data.batches import epoch_batches
+from nasgen.data.rows import Rows
 
 IMAGES = (load_digits().images[:60, ..., None] * 15).astype(np.uint8)
 LABELS = np.arange(60) % 3
@@ -60,6 +63,14 @@ data = load("tfds", dataset="tiny", path=sys.argv[1], seed=2)
 assert "tensorflow" not in sys.modules
 assert data.task[:3] == ("tiny", (8, 8, 1), 3)
 assert data.task.class_names == ("red", "green", "blue")
+import nasgen.data.tfds
+nasgen.data.tfds.fits = lambda *shape, **part: False  # as if it were too large for the memory
+lazy = load("tfds", dataset="tiny", path=sys.argv[1], seed=2)
+assert lazy.task == data.task and lazy.white == data.white and len(lazy.notes) == 1
+for found, wanted in zip(lazy[1:4], data[1:4]):
+    assert not isinstance(found.x, np.ndarray)
+    assert np.array_equal(found.x[:], wanted.x) and np.array_equal(found.y, wanted.y)
+assert "tensorflow" not in sys.modules
 arrays = {}
 for name, split in zip(("train", "validation", "test"), data[1:4]):
     arrays[f"x_{name}"] = split.x * data.std + data.mean
@@ -129,15 +140,24 @@ def stand_in(monkeypatch):
     info = SimpleNamespace(
         supervised_keys=("image", "label"),
         splits=splits,
-        features={"label": SimpleNamespace(names=NAMES)},
+        features={
+            "image": SimpleNamespace(shape=(None, None, 1), np_dtype=np.uint8),
+            "label": SimpleNamespace(names=NAMES),
+        },
     )
     opened = []
 
     def builder_from_directory(folder):
         opened.append(Path(folder))
-        return SimpleNamespace(info=info, as_data_source=lambda: splits)
+        return SimpleNamespace(info=info, as_data_source=as_data_source)
 
-    module = SimpleNamespace(builder_from_directory=builder_from_directory)
+    def as_data_source(decoders=None):
+        plain = [{"label": one["label"], **dict.fromkeys(decoders or (), b"")} for one in examples]
+        skipped = {"train": plain[:45], "test": plain[45:], "unsupervised": plain[:7]}
+        return skipped if decoders else splits
+
+    decode = SimpleNamespace(SkipDecoding=object)
+    module = SimpleNamespace(builder_from_directory=builder_from_directory, decode=decode)
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", module)
     monkeypatch.setattr("nasgen.data.tfds.find_spec", lambda name: name)
     return SimpleNamespace(opened=opened, splits=splits, info=info)
@@ -148,6 +168,39 @@ def test_examples_come_back_whole(tmp_path, stand_in):
     data = load("tfds", dataset="tiny", path=tmp_path)
     assert data.task[:3] == ("tiny", (8, 8, 1), 3) and data.task.class_names == tuple(NAMES)
     assert_whole([(split.x * data.std + data.mean, split.y) for split in data[1:4]])
+
+
+@pytest.mark.parametrize("size", [8, 5])
+def test_what_is_too_large_is_decoded_when_it_is_needed(tmp_path, stand_in, monkeypatch, size):
+    """The same data set, of which nothing but a sample is decoded before."""
+    write(tmp_path)
+    whole = load("tfds", dataset="tiny", path=tmp_path, size=size, seed=1)
+    monkeypatch.setattr("nasgen.data.tfds.fits", lambda *shape, **part: False)
+    monkeypatch.setattr("nasgen.data.rows.SAMPLE", 36)  # all, so that both are scaled alike
+    decoded = []
+    monkeypatch.setattr(
+        "nasgen.data.tfds._picture",
+        lambda image: decoded.append(1) or Image.fromarray(image[..., 0]),
+    )
+    lazy = load("tfds", dataset="tiny", path=tmp_path, size=size, seed=1)
+    assert len(decoded) == 36 and lazy.white == 255 and "as they are needed" in lazy.notes[0]
+    assert lazy.task == whole.task
+    for found, wanted in zip(lazy[1:4], whole[1:4], strict=True):
+        np.testing.assert_allclose(found.x[:], wanted.x, atol=1e-5)
+        np.testing.assert_array_equal(found.y, wanted.y)
+    decoded.clear()
+    resumed = [epoch_batches(one.train.x, one.train.y, 7, seed=3)(11) for one in (lazy, whole)]
+    assert 7 <= len(decoded) <= 14  # and those of the next step
+    for found, wanted in zip(*resumed, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_of_mixed_sizes_all_are_looked_at_unless_a_size_is_given(tmp_path, stand_in, monkeypatch):
+    write(tmp_path)
+    monkeypatch.setattr("nasgen.data.tfds.fits", lambda *shape, **part: False)
+    assert isinstance(load("tfds", dataset="tiny", path=tmp_path).train.x, np.ndarray)
+    stand_in.info.features["image"].shape = (8, 8, 1)
+    assert isinstance(load("tfds", dataset="tiny", path=tmp_path).train.x, Rows)
 
 
 def test_the_newest_version_is_read_unless_one_is_named(tmp_path, stand_in, monkeypatch):
