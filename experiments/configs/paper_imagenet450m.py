@@ -3,8 +3,7 @@
     python experiments/run.py --config=experiments/configs/paper_imagenet450m.py \\
         --workdir=runs/paper_imagenet450m
 
-The recipe of `imagenet.py`: the paper's, without squeeze-and-excitation and without its teacher.
-ImageNet is read whole into memory, which few machines have enough of; `paper_cifar.py` with
+The recipe of `imagenet.py`: the paper's, without its teacher. `paper_cifar.py` with
 `--config.model=hgen_imagenet_450m` takes any other images, from 33 pixels a side. Nobody has run
 this config to its end, so no accuracy of ours stands here.
 """

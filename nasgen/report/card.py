@@ -72,7 +72,7 @@ def model_card(
     if unknown:
         raise ValueError(f"`card` must hold only {sorted(known)}; got {unknown[0]!r}.")
     *places, channels = task.input_shape
-    sizes = " x ".join(map(str, places)) + " moments" * words.is_series(task)
+    sizes = " x ".join(map(str, places)) + " moments" * task.is_series
     facts = [
         ("Task", f"{plain(task.name)}: {task.kind.replace('_', ' ')}, {words.outputs(task)}"),
         ("Classes", ", ".join(f"{i} {n}" for i, n in enumerate(task.class_names)) or None),
@@ -148,7 +148,7 @@ def _hours(hours: Mapping[str, float]) -> str | None:
 
 def _run(task: Task, no_onnx: str | None) -> str:
     many, sizes = words.examples(task), ", ".join(map(str, task.input_shape))
-    series = words.is_series(task)
+    series = task.is_series
     fields = dict(examples=many, gives=words.gives(task))
     fields["files"] = "tables and arrays" if series else "pictures and arrays"
     onnx = (
@@ -300,7 +300,7 @@ def _latency_rows(
 
 def stages_table(architecture: Architecture, space: Space, task: Task) -> str:
     """The stages in words."""
-    rows, series = [], words.is_series(task)
+    rows, series = [], task.is_series
     stages = architecture.macro.stages
     for index, (stage, cell) in enumerate(zip(stages, architecture.cells, strict=True)):
         kinds = [space.ops[i] for i in cell.ops]

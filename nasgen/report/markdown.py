@@ -262,9 +262,9 @@ def _use(folder: Path, network: str, task: Task) -> str:
         return ""
     names = sorted(path.name for path in (folder / network).iterdir() if path.is_file())
     files = ", ".join(f"[{name}]({network}/{name})" for name in names)
-    shapes = "[number, length, channels]" if words.is_series(task) else _IMAGES
-    what = "Tables" if words.is_series(task) else "Pictures"
-    given = "table.csv series.npy" if words.is_series(task) else "photo.png images.npy"
+    shapes = "[number, length, channels]" if task.is_series else _IMAGES
+    what = "Tables" if task.is_series else "Pictures"
+    given = "table.csv series.npy" if task.is_series else "photo.png images.npy"
     return (
         f"The network stands in [{network}]({network}) and needs `jax` and `flax`, not nasgen. "
         f"{what}, and raw {words.examples(task)} in .npy files (`{shapes}`), are read by\n\n"

@@ -49,14 +49,9 @@ _LOSSES = {
 }
 
 
-def is_series(task: Task) -> bool:
-    """Whether its inputs are series, not images."""
-    return len(task.input_shape) == 2
-
-
 def examples(task: Task, *, number: int = 2) -> str:
     """`images`, or `image` where there is one; or series."""
-    return "series" if is_series(task) else ("image" if number == 1 else "images")
+    return "series" if task.is_series else ("image" if number == 1 else "images")
 
 
 def outputs(task: Task) -> str:
@@ -87,8 +82,11 @@ def gives(task: Task) -> str:
 
 def head(task: Task) -> str:
     """How its network ends."""
-    if task.kind in ("segmentation", "dense_regression"):
-        return f"and what makes {outputs(task)} of it for each {_place(task)}"
+    if task.is_dense:
+        return (
+            "then from the coarsest map on each one doubled and added to the next finer, and "
+            f"what makes {outputs(task)} of each {_place(task)}"
+        )
     return f"the mean over {_place(task)}s and a linear layer"
 
 
@@ -119,4 +117,4 @@ def _unit(task: Task) -> str:
 
 
 def _place(task: Task) -> str:
-    return "moment" if is_series(task) else "pixel"
+    return "moment" if task.is_series else "pixel"

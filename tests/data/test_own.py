@@ -33,7 +33,7 @@ def test_own_npz_is_as_npz(tmp_path):
         ("own", {}, "`path` must be given for data set 'own'"),
         ("own", {"path": "photos", "label": "a"}, "`label` is no option of what is at 'photos'; "),
         ("own", {"path": "a.csv", "size": 8}, "its options are path, label, series, time, length"),
-        ("own", {"path": "a.npz", "corrupt": "skip"}, "`corrupt` is no option .* kind, dims"),
+        ("own", {"path": "a.npz", "corrupt": "skip"}, "`corrupt` is no option .* kind, "),
         ("own", {"path": "a.txt"}, "`path` must be a folder of images or end in .npz, .csv, .par"),
         ("npz", {"path": "a.npz", "length": 3}, "`length` is no option of data set 'npz'"),
         ("tfds", {}, "`dataset` must be given for data set 'tfds'"),
