@@ -2,7 +2,6 @@
 splits, and refused in one line where a file is missing, broken or hostile."""
 
 import gzip
-import os
 import pickle
 from functools import cache
 
@@ -17,6 +16,7 @@ from nasgen.data.nb360 import NB360, darcy_flow, psicov
 from nasgen.data.nb360.ecg import STRIDES, WINDOW
 from nasgen.data.rows import Rows
 from nasgen.types import KINDS
+from tests.data.bomb import Bomb
 from tests.data.nb360_files import WRITERS, write_darcy_flow, write_psicov, write_wav
 
 # name -> examples of training, validation and test in the made data; None: see the task's test
@@ -319,13 +319,6 @@ def test_the_folder_of_data_is_found_by_itself(tmp_path, monkeypatch):
 def test_an_unknown_task_lists_the_valid_ones(tmp_path):
     with pytest.raises(ValueError, match="must be one of cifar100, .* Did you mean 'psicov'"):
         check("nb360", dataset="psicof", path=tmp_path)
-
-
-class Bomb:
-    """What unpickling would execute."""
-
-    def __reduce__(self):
-        return os.mkdir, (os.environ["NASGEN_BOMB"],)
 
 
 def npy(value):

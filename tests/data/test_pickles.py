@@ -1,7 +1,6 @@
 """Pickles: what NumPy of any age and protocol wrote comes back; whatever would run is refused."""
 
 import io
-import os
 import pickle
 import pickletools
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 
 from nasgen.data.pickles import read_npy, read_pickle
+from tests.data.bomb import Bomb
 
 HELD = {
     "bytes": np.arange(24, dtype=np.uint8).reshape(2, 3, 4),
@@ -72,13 +72,6 @@ def test_arrays_of_objects_are_lists(tmp_path):
     assert_same(held["data"], np.arange(4))
     np.save(tmp_path / "plain.npy", HELD["bytes"])
     assert_same(read_npy(tmp_path / "plain.npy"), HELD["bytes"])
-
-
-class Bomb:
-    """What unpickling would execute."""
-
-    def __reduce__(self):
-        return os.mkdir, (os.environ["NASGEN_BOMB"],)
 
 
 def with_flags(content: bytes) -> bytes:
