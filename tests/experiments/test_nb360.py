@@ -15,7 +15,9 @@ from nasgen.data.nb360 import NB360
 from nasgen.pipeline import config as rules
 from nasgen.pipeline.config import UserError
 from nasgen.pipeline.request import check_budget
+from nasgen.pipeline.task_data import recipe_of
 from nasgen.spaces import SPACES
+from nasgen.training.supervised import check_trainable
 from nasgen.types import Budget
 from tests.data.nb360_files import WRITERS
 
@@ -34,8 +36,8 @@ def test_each_task_has_a_config():
 
 @pytest.mark.parametrize("name", NB360)
 def test_the_config_fits_its_task(name, tmp_path, monkeypatch):
-    """It is valid where the files are there, has a budget that small networks keep, and changes
-    nothing of inputs that the task has no meaning for."""
+    """It is valid where the files are there, has a budget that small networks keep, and a recipe
+    that the task can be trained with."""
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     config, task = config_of(name), NB360[name].TASK
     assert (config.task.name, config.task.dataset) == ("nb360", name)
@@ -50,10 +52,7 @@ def test_the_config_fits_its_task(name, tmp_path, monkeypatch):
     train = config.train
     epochs, rest = divmod(train.steps, 200)
     assert epochs and not rest
-    # What moves or mixes inputs alone is for a label of a whole image.
-    if task.kind != "classification" or len(task.input_shape) == 2:
-        assert not (train.max_shift or train.flip or train.erasing or train.mixup)
-        assert not (train.min_crop or train.auto_augment or train.label_smoothing)
+    check_trainable(recipe_of(config), task, teacher=False)
 
 
 def test_a_missing_data_set_is_one_line(tmp_path, monkeypatch, capsys):
