@@ -35,6 +35,15 @@ def _design(config, workdir):
     design.run(config, workdir, request)
 
 
+def _compare(config, workdir):
+    from nasgen.pipeline.request import load_request
+
+    request = load_request(config)
+    from nasgen.pipeline import compare
+
+    compare.run(config, workdir, request)
+
+
 def _train_model(config, workdir):
     from nasgen.pipeline import train_model
 
@@ -146,6 +155,7 @@ def _bench_new_task(config, workdir):
 # What `config.pipeline` may name. Each imports its stage only when it runs.
 PIPELINES = {
     "design": _design,
+    "compare": _compare,
     "train_model": _train_model,
     "pretrain_cells": _pretrain_cells,
     "pretrain_macro": _pretrain_macro,
