@@ -134,6 +134,12 @@ def _bench_authors(config, workdir):
     authors.run(config, workdir)
 
 
+def _bench_training(config, workdir):
+    from nasgen.benchmarks import training
+
+    training.run(config, workdir)
+
+
 def _bench_latency(config, workdir):
     from nasgen.benchmarks import latency
 
@@ -167,6 +173,7 @@ PIPELINES = {
     "bench_skeletons": _bench_skeletons,
     "bench_lowerings": _bench_lowerings,
     "bench_scoring": _bench_scoring,
+    "bench_training": _bench_training,
     "bench_latency": _bench_latency,
     "bench_generation": _bench_generation,
     "bench_flow": _bench_flow,
