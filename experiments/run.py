@@ -35,6 +35,15 @@ def _design(config, workdir):
     design.run(config, workdir, request)
 
 
+def _compare(config, workdir):
+    from nasgen.pipeline.request import load_request
+
+    request = load_request(config)
+    from nasgen.pipeline import compare
+
+    compare.run(config, workdir, request)
+
+
 def _train_model(config, workdir):
     from nasgen.pipeline import train_model
 
@@ -125,6 +134,12 @@ def _bench_authors(config, workdir):
     authors.run(config, workdir)
 
 
+def _bench_training(config, workdir):
+    from nasgen.benchmarks import training
+
+    training.run(config, workdir)
+
+
 def _bench_latency(config, workdir):
     from nasgen.benchmarks import latency
 
@@ -146,6 +161,7 @@ def _bench_new_task(config, workdir):
 # What `config.pipeline` may name. Each imports its stage only when it runs.
 PIPELINES = {
     "design": _design,
+    "compare": _compare,
     "train_model": _train_model,
     "pretrain_cells": _pretrain_cells,
     "pretrain_macro": _pretrain_macro,
@@ -157,6 +173,7 @@ PIPELINES = {
     "bench_skeletons": _bench_skeletons,
     "bench_lowerings": _bench_lowerings,
     "bench_scoring": _bench_scoring,
+    "bench_training": _bench_training,
     "bench_latency": _bench_latency,
     "bench_generation": _bench_generation,
     "bench_flow": _bench_flow,

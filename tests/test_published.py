@@ -9,6 +9,7 @@ import pytest
 import nasgen
 from nasgen import published
 from nasgen.networks.network import init_network
+from nasgen.published import handmade
 from nasgen.spaces import formats
 from nasgen.spaces.open import SPACE
 
@@ -21,11 +22,14 @@ def test_names_and_patterns():
     for first in FAMILIES.values():
         names = nasgen.list_models(f"{first}*")
         assert names == [first, *(f"{first}_{number}" for number in range(2, 11))]
-    assert nasgen.list_models() == nasgen.list_models("hgen_*")  # nothing else as yet
-    assert nasgen.list_models("resnet*") == []
+    made = ["resnet20", "mobilenet_v2"]
+    assert nasgen.list_models() == [*nasgen.list_models("hgen_*"), *made]
+    assert nasgen.list_models("resnet*") == ["resnet20"]
+    assert {published.origin_of(name) for name in made} == {handmade.ORIGIN}
+    assert "Xiang" in published.origin_of("hgen_cifar_1m")
 
 
-@pytest.mark.parametrize("name", published.list_models())
+@pytest.mark.parametrize("name", published.list_models("hgen_*"))
 def test_params_are_the_published_ones(name):
     """The linear layer has a number for each class, for each channel and for the bias."""
     model = nasgen.create_model(name)

@@ -4,7 +4,9 @@
         --workdir=runs/cifar10_small
 
 Few epochs, so little regularisation: of the paper's recipe only what helps a small network that is
-trained briefly. It takes the packed data set in the folder that NASGEN_DATA names.
+trained briefly. Beside it, in the same run, the largest ResNet of such a budget is trained by the
+same recipe: `resnet/test_accuracy` in results.json. It takes the packed data set in the folder that
+NASGEN_DATA names.
 """
 
 from ml_collections import ConfigDict
@@ -13,8 +15,10 @@ from experiments.configs import default
 
 
 def get_config() -> ConfigDict:
-    """The default under a small budget, trained briefly."""
+    """The default under a small budget, trained briefly, and a ResNet beside it."""
     config = default.get_config()
+    config.pipeline = "compare"
+    config.beside = "resnet"  # a family of `nasgen/published/handmade.py`
     config.task.name = "cifar10"
     config.budget.params = 100_000
     config.budget.macs = 10_000_000

@@ -120,7 +120,7 @@ def measure(config: ConfigDict, bundle: Bundle, folder: Path, seed: int) -> dict
     enough = used >= fitting.ENOUGH
     np.savez(
         folder / _file(seed),
-        size=[max(task.input_shape[:2]) for task in tasks],
+        size=[task.size for task in tasks],
         limits=limits,
         least=np.stack([least_costs(task) for task in tasks]),
         used=used,

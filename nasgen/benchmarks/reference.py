@@ -1,7 +1,8 @@
-"""The PyTorch reference as a process beside this one, asked for one network at a time.
+"""PyTorch as a process beside this one, asked for one network at a time.
 
-What it is told and what it answers: `reference_torch.py`. It runs in an environment of its own,
-whose Python the config names, so PyTorch is no dependency of nasgen.
+What it is told and what it answers: `reference_torch.py`, of scores; `training_torch.py`, of
+training. It runs in an environment of its own, whose Python the config names, so PyTorch is no
+dependency of nasgen.
 """
 
 import json
@@ -9,7 +10,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -43,7 +44,8 @@ def start(
     *,
     weights: Sequence[tuple[Plan, Sequence[Weights]]] = (),
 ) -> Reference:
-    """Starts the reference over `architectures`; it talks through files in `folder`, which is made.
+    """Starts the reference of scores over `architectures`; it talks through files in `folder`,
+    which is made.
 
     weights: plan and weights of every architecture; without, PyTorch draws its own.
     """
@@ -60,9 +62,14 @@ def start(
                 arrays[f"{number}/{layer}/bias"] = w["bias"]
     if arrays:
         np.savez(folder / "weights.npz", **arrays)
+    return launch(python, SCRIPT, folder)[0]
+
+
+def launch(python: str, script: Path, folder: Path) -> tuple[Reference, dict[str, Any]]:
+    """Starts a script on a folder that is filled, and reads the first line that it says."""
     errors = folder / "errors.txt"
     process = subprocess.Popen(
-        [python, str(SCRIPT), str(folder)],
+        [python, str(script), str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors.open("w"),
@@ -70,13 +77,12 @@ def start(
         env=_environment(),
     )
     reference = Reference(process, errors)
-    _line(reference)
-    return reference
+    return reference, _line(reference)
 
 
-def ask(reference: Reference, number: int) -> dict[str, float]:
-    """The answer about architecture `number`."""
-    reference.process.stdin.write(f"{number}\n")
+def ask(reference: Reference, request: int | str) -> dict[str, Any]:
+    """The answer to a request: of scores, about the architecture of that number."""
+    reference.process.stdin.write(f"{request}\n")
     reference.process.stdin.flush()
     return _line(reference)
 
@@ -87,7 +93,7 @@ def stop(reference: Reference) -> None:
     reference.process.communicate()
 
 
-def _line(reference: Reference) -> dict[str, float]:
+def _line(reference: Reference) -> dict[str, Any]:
     line = reference.process.stdout.readline()
     if not line:
         words = reference.errors.read_text().strip().splitlines()[-1:]
@@ -104,18 +110,18 @@ def to_torch(kind: str, kernel: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
 
 
-def check_python(python: str) -> None:
-    """Raises UserError unless `python` runs and has the reference installed."""
+def check_python(python: str, script: Path = SCRIPT, install: str = INSTALL) -> None:
+    """Raises UserError unless `python` runs and has installed what the script imports."""
     what = "`config.reference_python` must be the Python of an environment with the reference"
     try:
         done = subprocess.run(
-            [python, str(SCRIPT)], capture_output=True, text=True, env=_environment()
+            [python, str(script)], capture_output=True, text=True, env=_environment()
         )
     except OSError as error:
-        raise UserError(f"{what} ({INSTALL}); {python}: {error.strerror}.") from None
+        raise UserError(f"{what} ({install}); {python}: {error.strerror}.") from None
     if done.returncode:
         words = done.stderr.strip().splitlines()[-1:]
-        raise UserError(f"{what} ({INSTALL}); {python} says: {''.join(words)}")
+        raise UserError(f"{what} ({install}); {python} says: {''.join(words)}")
 
 
 def _environment() -> dict[str, str]:

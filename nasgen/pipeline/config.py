@@ -216,8 +216,11 @@ DESIGN = {
     "report.plots": boolean(),
 }
 
+# Families of networks made by hand, as in `nasgen.published.handmade`, which needs JAX.
+HANDMADE = ("resnet", "mobilenet_v2")
+
 # Pipelines whose whole config is checked here. Others check their own groups, by `check`.
-PIPELINE_RULES = {"design": DESIGN}
+PIPELINE_RULES = {"design": DESIGN, "compare": {**DESIGN, "beside": one_of(HANDMADE)}}
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -346,7 +349,7 @@ def validate(config: ConfigDict, *, pipelines: Iterable[str]) -> None:
     rules = PIPELINE_RULES.get(config.pipeline)
     check(config, rules or REQUEST, strict=rules is not None)
     values = flat(config)
-    if rules is DESIGN:
+    if rules is not None:
         check_training(config.train)
     if "task.name" in values:
         _check_task(config)

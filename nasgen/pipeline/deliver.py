@@ -19,7 +19,7 @@ from nasgen.pipeline import trained
 from nasgen.pipeline.config import flat
 from nasgen.pipeline.request import Request
 from nasgen.pipeline.stages import read_stage
-from nasgen.pipeline.workdir import RESULTS, Workdir, write_results
+from nasgen.pipeline.workdir import RESULTS
 from nasgen.report.card import METHODS, tested
 from nasgen.report.markdown import write_report
 from nasgen.search.problem import finite
@@ -128,9 +128,8 @@ def _marked(candidates: dict[str, np.ndarray], folder: Path) -> dict[str, Any]:
     return {**candidates, "exact": exact, "winner": places[best]}
 
 
-def finish(workdir: Workdir, request: Request, stage_names: list[str]) -> None:
-    """Writes results.json: flat, named figures."""
-    folder = workdir.path
+def results(folder: Path, request: Request, stage_names: list[str]) -> dict[str, Any]:
+    """What results.json says of a run of these stages: flat, named figures."""
     stages = {name: read_stage(folder, name) for name in stage_names}
     outcome = dict(stages["deliver"])
     _, plan = winner(request, folder)
@@ -142,24 +141,21 @@ def finish(workdir: Workdir, request: Request, stage_names: list[str]) -> None:
         if f"method.{name}.best_score" in outcome
     }
     seconds = {f"seconds/{name}": stage["seconds"] for name, stage in stages.items()}
-    write_results(
-        workdir,
-        {
-            **{n: value for n, value in outcome.items() if n.startswith(("test_", "validation_"))},
-            "kept_step": outcome["kept_step"],
-            **used,
-            **{name: value for name, value in outcome.items() if name.startswith("latency_ms")},
-            **budget,
-            **best,
-            "num_exact_evaluations": outcome["method.ours.exact"],
-            "num_proposed": outcome["method.ours.sampled"],
-            "num_inside_budget": outcome["method.ours.fit"],
-            "share_inside_first_round": stages["search"]["share_inside_first_round"],
-            **seconds,
-            "seconds_total": sum(seconds.values()),
-            "seconds_compile": sum(stage["seconds_compile"] for stage in stages.values()),
-        },
-    )
+    return {
+        **{n: value for n, value in outcome.items() if n.startswith(("test_", "validation_"))},
+        "kept_step": outcome["kept_step"],
+        **used,
+        **{name: value for name, value in outcome.items() if name.startswith("latency_ms")},
+        **budget,
+        **best,
+        "num_exact_evaluations": outcome["method.ours.exact"],
+        "num_proposed": outcome["method.ours.sampled"],
+        "num_inside_budget": outcome["method.ours.fit"],
+        "share_inside_first_round": stages["search"]["share_inside_first_round"],
+        **seconds,
+        "seconds_total": sum(seconds.values()),
+        "seconds_compile": sum(stage["seconds_compile"] for stage in stages.values()),
+    }
 
 
 def in_words(folder: Path) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, Key
 from ml_collections import ConfigDict
 
 from nasgen.compile_clock import CLOCK
@@ -23,7 +24,7 @@ from nasgen.pipeline.kept_search import found_to_json, kept_search
 from nasgen.pipeline.problems import batch_of, make_problem
 from nasgen.pipeline.request import Request
 from nasgen.pipeline.stages import Stage, run_stages
-from nasgen.pipeline.workdir import Workdir, write_json
+from nasgen.pipeline.workdir import Workdir, write_json, write_results
 from nasgen.search.methods import configured
 from nasgen.search.problem import BudgetError, Problem
 from nasgen.search.state import SearchState, scores
@@ -32,9 +33,18 @@ from nasgen.training.progress import announce
 
 def run(config: ConfigDict, workdir: Workdir, request: Request) -> None:
     """All stages of the run for a request, which `load_request` makes of the config."""
+    stages = stages_of(config, workdir, request)
+    run_stages(workdir, stages)
+    names = [stage.name for stage in stages]
+    write_results(workdir, deliver.results(workdir.path, request, names))
+    print(deliver.in_words(workdir.path), flush=True)
+
+
+def stages_of(config: ConfigDict, workdir: Workdir, request: Request) -> list[Stage]:
+    """From the search to what is handed over."""
     folder = workdir.path
     draws = config.report.plots and find_spec("matplotlib") is not None
-    stages = [
+    return [
         Stage(
             "search", ("search.json", "candidates.npz"), lambda: _search(config, request, workdir)
         ),
@@ -42,7 +52,7 @@ def run(config: ConfigDict, workdir: Workdir, request: Request) -> None:
         Stage(
             "train",
             ("trained.npz", "train"),
-            lambda: deliver.train(config, request, folder, key=_keys(config)["training"]),
+            lambda: deliver.train(config, request, folder, key=training_key(config)),
         ),
         Stage(
             "deliver",
@@ -50,9 +60,11 @@ def run(config: ConfigDict, workdir: Workdir, request: Request) -> None:
             lambda: deliver.hand_over(config, request, folder),
         ),
     ]
-    run_stages(workdir, stages)
-    deliver.finish(workdir, request, [stage.name for stage in stages])
-    print(deliver.in_words(folder), flush=True)
+
+
+def training_key(config: ConfigDict) -> Key[Array, ""]:
+    """What the winner's initialisation, batches and augmentation are drawn from."""
+    return _keys(config)["training"]
 
 
 def _keys(config: ConfigDict) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Trains a published network, or one exported before, and hands it over.
+"""Trains a network by name, or one exported before, and hands it over.
 
 `config.model` is a name of `nasgen.list_models()` or the path of an architecture.json. Its classes
 and image size become those of the task; the stem's stride stays that of the model's own task.
@@ -42,7 +42,6 @@ RULES = {
     **{name: rule for name, rule in DESIGN.items() if name.startswith(("task.", "train."))},
     "model": text(),
 }
-_THEIRS = "An architecture found by Xiang et al. (ICML 2024), trained by nasgen."
 _EARLIER = "Trained by nasgen, with the architecture of an earlier network."
 
 
@@ -102,7 +101,8 @@ def choose(config: ConfigDict) -> Chosen:
     plan = make_plan(architecture, SPACE.ops, dataset.task)
     path = config.train.teacher
     teacher = path and load_teacher(Path(path), dataset, SPACE)
-    return Chosen(dataset, architecture, plan, _THEIRS if named else _EARLIER, teacher)
+    origin = published.origin_of(config.model) if named else _EARLIER
+    return Chosen(dataset, architecture, plan, origin, teacher)
 
 
 def _published(name: str) -> tuple[Architecture, int]:

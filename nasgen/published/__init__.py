@@ -1,4 +1,4 @@
-"""Networks that others published, by name, for any number of classes; untrained.
+"""Networks that others published or made by hand, by name, for any number of classes; untrained.
 
     nasgen.list_models("hgen_*")
     model = nasgen.create_model("hgen_cifar_1m", num_classes=10)
@@ -8,7 +8,7 @@
 `hgen_cifar_1m` to `_10` and `hgen_imagenet_450m` to `_10`: what the paper's authors found on CIFAR
 with at most 1 M params, and on ImageNet with at most 450 M FLOPs (which are 225 M MACs). The first
 of ten has the highest T-CET by their count. hgen.json names the source. Architectures only: nobody
-published weights.
+published weights. `resnet20` and `mobilenet_v2`: see `handmade`.
 """
 
 import difflib
@@ -24,12 +24,14 @@ from nasgen.networks import costs
 from nasgen.networks.network import Network
 from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
+from nasgen.published import handmade
 from nasgen.spaces.formats import architecture_from_json
 from nasgen.spaces.macro import broken_rules
 from nasgen.spaces.open import SPACE
 from nasgen.types import Architecture, Task
 
 _FILE = Path(__file__).with_name("hgen.json")
+_THEIRS = "An architecture found by Xiang et al. (ICML 2024), trained by nasgen."
 
 
 class Model(NamedTuple):
@@ -48,7 +50,8 @@ class Model(NamedTuple):
 
 def list_models(pattern: str = "*") -> list[str]:
     """The names that match a pattern, as of file names: `hgen_*`."""
-    return [name for name in _stored()["networks"] if fnmatchcase(name, pattern)]
+    names = (*_stored()["networks"], *handmade.MODELS)
+    return [name for name in names if fnmatchcase(name, pattern)]
 
 
 def create_model(
@@ -86,15 +89,28 @@ def create_model(
 def task_of(name: str) -> Task:
     """The task that the network of that name was published for. Raises ValueError as
     `create_model`."""
-    stored = _stored()["tasks"][_network(name)["task"]]
+    _check_name(name)
+    if name in handmade.MODELS:
+        return handmade.TASK
+    stored = _stored()["tasks"][_stored()["networks"][name]["task"]]
     return Task(**{**stored, "input_shape": tuple(stored["input_shape"])})
 
 
 def architecture_of(name: str) -> Architecture:
     """Its architecture. Raises ValueError as `create_model`."""
-    network, cells = _network(name), _stored()["cells"]
+    _check_name(name)
+    if name in handmade.MODELS:
+        return handmade.MODELS[name]
+    network, cells = _stored()["networks"][name], _stored()["cells"]
     written = [_cell(cells[index]) for index in network["cells"]]
     return architecture_from_json({**network, "cells": written}, SPACE)
+
+
+def origin_of(name: str) -> str:
+    """Whose network it is, in a sentence, where nasgen trains it. Raises ValueError as
+    `create_model`."""
+    _check_name(name)
+    return handmade.ORIGIN if name in handmade.MODELS else _THEIRS
 
 
 def _shape(given: Sequence[int]) -> tuple[int, ...]:
@@ -106,14 +122,12 @@ def _shape(given: Sequence[int]) -> tuple[int, ...]:
     return tuple(given)
 
 
-def _network(name: str) -> dict[str, Any]:
-    networks = _stored()["networks"]
-    if name not in networks:
-        near = difflib.get_close_matches(name, networks, n=1, cutoff=0)
+def _check_name(name: str) -> None:
+    if name not in list_models():
+        near = difflib.get_close_matches(name, list_models(), n=1, cutoff=0)
         raise ValueError(
             f"`name` must be one of `list_models()`; got {name!r}, the nearest is {near[0]!r}."
         )
-    return networks[name]
 
 
 def _cell(text: str) -> dict[str, Any]:
