@@ -6,24 +6,20 @@ import pytest
 
 from nasgen.compile_clock import CLOCK
 from nasgen.networks.plans import PLANS
-from nasgen.networks.plans.open import make_plan
 from nasgen.networks.programs import PROGRAMS
 from nasgen.proxies import PROXIES, Proxy
 from nasgen.proxies.bare import named_by_use
 from nasgen.proxies.engine import check_batch, score
 from nasgen.proxies.nwot import log_det
-from nasgen.spaces import SPACES, graphs, nb201, transnas
-from nasgen.types import Architecture, Cell, MacroArchitecture, Stage, Task
+from nasgen.spaces import nb201, transnas
+from nasgen.types import Cell, Stage, Task
+from tests.proxies import few_ops
 
-OPEN, TASK = SPACES["open"], Task("toy", (6, 6, 1), 3)
+TASK = Task("toy", (6, 6, 1), 3)
 
 
-def _plans(num, seed=0, task=TASK):
-    cells = graphs.unpack(OPEN.sample(jax.random.key(seed), 2 * num))
-    stages = (Stage(0, 8, 1, 1), Stage(0, 16, 2, 1))
-    macro = MacroArchitecture(stages, 16)
-    pairs = zip(cells[::2], cells[1::2], strict=True)
-    return [make_plan(Architecture(macro, pair), OPEN.ops, task) for pair in pairs]
+def _plans(num, task=TASK, *, repeats=1):
+    return few_ops.plans(num, task, (Stage(0, 8, 1, repeats), Stage(0, 16, 2, 1)))
 
 
 # In `open` networks a batch norm stands right before the average over pixels: the logits' sum over
@@ -75,13 +71,7 @@ def test_new_architectures_of_known_layers_compile_nothing():
     score(plans, some, jax.random.key(0), *batch)
     before = PROGRAMS.num_compiled, CLOCK.count
     score(plans[::-1], some, jax.random.key(5), *batch)
-    deeper = []
-    for seed in range(3):
-        cells = graphs.unpack(OPEN.sample(jax.random.key(0), 6))[2 * seed : 2 * seed + 2]
-        stages = (Stage(0, 8, 1, 3), Stage(0, 16, 2, 1))
-        architecture = Architecture(MacroArchitecture(stages, 16), tuple(cells))
-        deeper.append(make_plan(architecture, OPEN.ops, TASK))
-    score(deeper, some, jax.random.key(0), *batch)
+    score(_plans(3, repeats=3), some, jax.random.key(0), *batch)
     assert (PROGRAMS.num_compiled, CLOCK.count) == before
 
 
