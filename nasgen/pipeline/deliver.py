@@ -17,23 +17,32 @@ from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import trained
 from nasgen.pipeline.config import flat
+from nasgen.pipeline.finalists import read_finalists
+from nasgen.pipeline.kept_search import found_scores
 from nasgen.pipeline.request import Request
 from nasgen.pipeline.stages import read_stage
 from nasgen.pipeline.workdir import RESULTS, Workdir, write_results
 from nasgen.report.card import METHODS
+from nasgen.report.finalists import finalists_in_words
 from nasgen.report.markdown import write_report
-from nasgen.search.problem import finite
 from nasgen.spaces.formats import architecture_from_json
 from nasgen.training import metrics
 from nasgen.types import Architecture
 
 OURS = "nasgen"
+FINALISTS = ("num_finalists", "winner_fitness_rank")
 
 
 def winner(request: Request, folder: Path) -> tuple[Architecture, Plan]:
-    """The network of the best exact score, and its plan."""
-    found, best = _found(folder)
-    architecture = architecture_from_json(found["architectures"][best], request.space)
+    """The finalist that trained best, or the network of the best exact score where there are none;
+    and its plan."""
+    finalists = read_finalists(folder)
+    if finalists is None:
+        found, best = _found(folder)
+        chosen = found["architectures"][best]
+    else:
+        chosen = finalists["networks"][finalists["winner"]]["architecture"]
+    architecture = architecture_from_json(chosen, request.space)
     return architecture, make_plan(architecture, request.space.ops, request.dataset.task)
 
 
@@ -48,7 +57,9 @@ def train(
 def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, Any]:
     """Tests the winner, exports it, writes the report."""
     architecture, plan = winner(request, folder)
-    stages = {name: read_stage(folder, name) for name in ("search", "baselines", "train")}
+    finalists = read_finalists(folder)
+    names = ("search", "baselines", *(("finalists",) if finalists else ()), "train")
+    stages = {name: read_stage(folder, name) for name in names}
     outcome = trained.hand_over(
         config,
         request.dataset,
@@ -58,7 +69,10 @@ def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, A
         folder,
         stages=stages,
         predictor=request.latency,
-        card={"budget": request.budget},
+        card={
+            "budget": request.budget,
+            "chosen": finalists and finalists_in_words(finalists),
+        },
     )
     curves, methods = _methods(folder, stages)
     times = {f"seconds.{n}": s["seconds"] - s["seconds_compile"] for n, s in stages.items()}
@@ -78,6 +92,7 @@ def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, A
         task=request.dataset.task,
         budget=request.budget,
         config=flat(config.to_dict()),
+        finalists=finalists,
         figures=config.report.plots,
     )
     return outcome | methods
@@ -86,12 +101,7 @@ def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, A
 def _found(folder: Path) -> tuple[dict[str, Any], int]:
     """What nasgen scored, and the index of the best."""
     found = json.loads((folder / "search.json").read_text())
-    return found, int(np.argmax(_scores(found)))
-
-
-def _scores(found: dict[str, Any]) -> np.ndarray:
-    """The scores of a file, where JSON has null for what is not finite."""
-    return finite(np.array(found["scores"], float))
+    return found, int(np.argmax(found_scores(found)))
 
 
 def _methods(folder: Path, stages: dict) -> tuple[dict[str, list[float]], dict[str, Any]]:
@@ -101,7 +111,7 @@ def _methods(folder: Path, stages: dict) -> tuple[dict[str, list[float]], dict[s
     found = {"ours": ours, **json.loads((folder / "baselines.json").read_text())}
     curves, figures = {}, {}
     for name, one in found.items():
-        scores = _scores(one)
+        scores = found_scores(one)
         best = int(np.argmax(scores))
         curves[name] = np.maximum.accumulate(scores).tolist()
         figures |= {
@@ -117,15 +127,19 @@ def _methods(folder: Path, stages: dict) -> tuple[dict[str, list[float]], dict[s
 
 
 def _marked(candidates: dict[str, np.ndarray], folder: Path) -> dict[str, Any]:
-    """The candidates with a mask of those scored exactly, told by their costs, and the winner."""
+    """The candidates with a mask of those scored exactly, told by their costs, and the winner,
+    where it is one of them."""
     found, best = _found(folder)
+    finalists = read_finalists(folder)
+    if finalists is not None:
+        best = finalists["networks"][finalists["winner"]]["scored"]
     exact = np.zeros(len(candidates["params"]), bool)
     places = []
     for params, macs in zip(found["params"], found["macs"], strict=True):
         same = (candidates["params"] == params) & (candidates["macs"] == macs)
         places.append(int(np.flatnonzero(same & ~exact)[0]))
         exact[places[-1]] = True
-    return {**candidates, "exact": exact, "winner": places[best]}
+    return {**candidates, "exact": exact, "winner": None if best is None else places[best]}
 
 
 def finish(workdir: Workdir, request: Request, stage_names: list[str]) -> None:
@@ -142,6 +156,7 @@ def finish(workdir: Workdir, request: Request, stage_names: list[str]) -> None:
         if f"method.{name}.best_score" in outcome
     }
     seconds = {f"seconds/{name}": stage["seconds"] for name, stage in stages.items()}
+    halved = stages.get("finalists", {})
     write_results(
         workdir,
         {
@@ -155,6 +170,7 @@ def finish(workdir: Workdir, request: Request, stage_names: list[str]) -> None:
             "num_proposed": outcome["method.ours.sampled"],
             "num_inside_budget": outcome["method.ours.fit"],
             "share_inside_first_round": stages["search"]["share_inside_first_round"],
+            **{name: halved[name] for name in FINALISTS if name in halved},
             **seconds,
             "seconds_total": sum(seconds.values()),
             "seconds_compile": sum(stage["seconds_compile"] for stage in stages.values()),

@@ -2,13 +2,16 @@
 
     search.json     what nasgen scored, best first last; candidates.npz: everything it proposed
     baselines.json  the same of other methods, at as many exact scores
+    finalists.json  who was trained briefly, and how well, see `finalists`
     searches/       where each search stands, see `kept_search`
 
 then training and delivery, see `deliver`.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,7 +20,7 @@ from ml_collections import ConfigDict
 
 from nasgen.compile_clock import CLOCK
 from nasgen.keys import children
-from nasgen.pipeline import deliver
+from nasgen.pipeline import deliver, finalists
 from nasgen.pipeline.config import SEARCHES, UserError
 from nasgen.pipeline.kept_search import found_to_json, kept_search
 from nasgen.pipeline.problems import batch_of, make_problem
@@ -39,6 +42,11 @@ def run(config: ConfigDict, workdir: Workdir, request: Request) -> None:
             "search", ("search.json", "candidates.npz"), lambda: _search(config, request, workdir)
         ),
         Stage("baselines", ("baselines.json",), lambda: _baselines(config, request, workdir)),
+    ]
+    if finalists.wanted(config, request.dataset.task):
+        halve = partial(_finalists, config, request, folder)
+        stages.append(Stage("finalists", (finalists.FILE,), halve))
+    stages += [
         Stage(
             "train",
             ("trained.npz", "train"),
@@ -56,7 +64,7 @@ def run(config: ConfigDict, workdir: Workdir, request: Request) -> None:
 
 
 def _keys(config: ConfigDict) -> dict[str, Any]:
-    names = ("problem", "batch", "search", "training", *SEARCHES)
+    names = ("problem", "batch", "search", "training", *SEARCHES, "finalists")
     return children(jax.random.key(config.seed), *names)
 
 
@@ -146,3 +154,15 @@ def _baselines(config: ConfigDict, request: Request, workdir: Workdir) -> dict[s
         found[name]["seconds_compile"] = CLOCK.seconds - compiled
     write_json(workdir.path / "baselines.json", found)
     return {}
+
+
+def _finalists(config: ConfigDict, request: Request, folder: Path) -> dict[str, Any]:
+    """The best of the search, trained briefly and halved."""
+    return finalists.train_finalists(
+        config,
+        request.dataset,
+        _problem(config, request),
+        request.space,
+        folder,
+        key=_keys(config)["finalists"],
+    )

@@ -9,6 +9,7 @@ from nasgen.types import Architecture, Budget, Costs, Task
 
 CARD_KEYS = {
     "budget",
+    "chosen",
     "data",
     "hours",
     "latency_device",
@@ -62,9 +63,10 @@ def model_card(
     budget: a `Budget`. test_accuracy, validation_accuracy: fractions. test_examples: their number,
     for the 95 % interval. latency_ms_predicted, latency_ms_measured: of one image, and
     latency_ms_measured_32: of 32 at once, on latency_device. hours: of wall time, by what took
-    them. seed. data: where the images come from. origin: whose network it is, where nasgen only
-    trained it. training: settings by name. limits: sentences, beside those that every card has.
-    no_onnx: why there is no model.onnx. Raises ValueError for any other key.
+    them. seed. data: where the images come from. chosen: how, where others were trained beside it.
+    origin: whose network it is, where nasgen only trained it. training: settings by name.
+    limits: sentences, beside those that every card has. no_onnx: why there is no model.onnx.
+    Raises ValueError for any other key.
     """
     unknown = sorted(set(card) - CARD_KEYS)
     if unknown:
@@ -75,6 +77,7 @@ def model_card(
         ("Classes", ", ".join(f"{i} {n}" for i, n in enumerate(task.class_names)) or None),
         ("Images", f"{height} x {width}, {number(channels)} channel{'s' * (channels != 1)}"),
         ("Data", card.get("data")),
+        ("Chosen", card.get("chosen")),
         ("Metric", task.metric),
         ("Test accuracy", accuracy(card.get("test_accuracy"), card.get("test_examples"))),
         ("Validation accuracy", accuracy(card.get("validation_accuracy"))),
