@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 WORKDIR ?= runs/quickstart
-TEST_ARGS ?= -n 2
+TEST_ARGS ?= -n 2 --dist loadfile
 BIN := $(VENV)/bin
 
 .PHONY: quickstart test lint clean

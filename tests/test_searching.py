@@ -46,6 +46,7 @@ def test_generate_on_a_data_set_with_a_proxy_and_finalists_that_are_trained(bund
 
     found = nasgen.search(
         *(bundle, KEY, data.load("digits", seed=0), BUDGET),
+        fitness="nwot",
         evaluations=5,
         batch=4,
         settings={"proposals": 64, "generations": 1, "edits": 8, "batch": 4},

@@ -63,6 +63,10 @@ def get_config() -> ConfigDict:
     # it lacks them; by default one in the user's cache.
     config.design.latency_table = placeholder(str)
     config.design.baselines = ("random", "evolution")  # methods beside it, with the same budgets
+    # Networks of the best scores that are trained briefly, beside one drawn at random within the
+    # budget; the one that does best on the validation images wins. 0: the best score wins.
+    config.design.finalists = 0
+    config.design.finalist_steps = 100  # in the first round; twice as many in each later one
     config.methods = get_methods()
 
     # How the winner is trained.

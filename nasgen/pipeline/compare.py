@@ -52,7 +52,7 @@ def run(config: ConfigDict, workdir: Workdir, request: Request) -> None:
         ),
     ]
     run_stages(workdir, stages)
-    both = deliver.results(workdir.path, request, [stage.name for stage in stages])
+    both = deliver.results(config, workdir.path, request, [stage.name for stage in stages])
     beside = _results(other, workdir.path)
     write_results(workdir, {**both, **{f"{name}/{k}": v for k, v in beside.items()}})
     print(deliver.in_words(workdir.path))

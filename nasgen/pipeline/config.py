@@ -190,6 +190,8 @@ DESIGN = {
     "design.num_exact": whole(1, 100_000),
     "design.score_batch": whole(2, 4096),
     "design.fitness": text(),
+    "design.finalists": whole(0, 1_000),
+    "design.finalist_steps": whole(1),
     "design.latency_table": optional(text()),
     "design.baselines": some_of(SEARCHES),
     "train.steps": whole(1),

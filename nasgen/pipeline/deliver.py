@@ -5,8 +5,9 @@ report.md, figures/
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Key
@@ -16,39 +17,74 @@ from nasgen.networks.costs import count
 from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import trained
-from nasgen.pipeline.config import flat
+from nasgen.pipeline.config import UserError, flat
+from nasgen.pipeline.finalists import read_finalists
+from nasgen.pipeline.kept_search import found_scores
 from nasgen.pipeline.request import Request
 from nasgen.pipeline.stages import read_stage
 from nasgen.pipeline.workdir import RESULTS
 from nasgen.report.card import METHODS, tested
+from nasgen.report.finalists import finalists_in_words
 from nasgen.report.markdown import write_report
-from nasgen.search.problem import finite
+from nasgen.search.problem import fits
 from nasgen.spaces.formats import architecture_from_json
 from nasgen.training import metrics
 from nasgen.types import Architecture
 
 OURS = "nasgen"
+FINALISTS = ("num_finalists", "winner_fitness_rank")
 
 
-def winner(request: Request, folder: Path) -> tuple[Architecture, Plan]:
-    """The network of the best exact score, and its plan."""
-    found, best = _found(folder)
-    architecture = architecture_from_json(found["architectures"][best], request.space)
-    return architecture, make_plan(architecture, request.space.ops, request.dataset.task)
+class Winner(NamedTuple):
+    """Who is trained; `scored` is its place among what was scored, None where it is not there."""
+
+    architecture: Architecture
+    plan: Plan
+    scored: int | None
+
+
+def winner(config: ConfigDict, request: Request, folder: Path) -> Winner:
+    """The finalist that trained best, or the network of the best exact score where there are none.
+    With `train.excitation`, which adds to its costs, the first of them and of those that scored
+    next that keeps the counted bounds; UserError where none does."""
+    excitation = float(config.train.excitation)
+    for written, scored in _in_order(folder):
+        architecture = architecture_from_json(written, request.space)
+        architecture = architecture._replace(excitation=excitation)
+        plan = make_plan(architecture, request.space.ops, request.dataset.task)
+        if not excitation or fits(count(plan), request.budget):
+            return Winner(architecture, plan, scored)
+    raise UserError(
+        "`config.train.excitation` must leave a network of the search within the budget; got "
+        f"{excitation:g}, with which none of them is: set it lower, or ask for a higher budget."
+    )
+
+
+def _in_order(folder: Path) -> Iterator[tuple[dict[str, Any], int | None]]:
+    """Networks of the run, the one to be trained first, and their places among what was scored."""
+    finalists = read_finalists(folder)
+    if finalists is not None:
+        best = finalists["networks"][finalists["winner"]]
+        yield best["architecture"], best["scored"]
+    found, _ = _found(folder)
+    for place in np.argsort(-found_scores(found), kind="stable").tolist():
+        yield found["architectures"][place], place
 
 
 def train(
     config: ConfigDict, request: Request, folder: Path, *, key: Key[Array, ""]
 ) -> dict[str, Any]:
     """Trains the winner; validation picks the weights."""
-    _, plan = winner(request, folder)
+    plan = winner(config, request, folder).plan
     return trained.train(config, request.dataset, plan, folder, key=key, teacher=request.teacher)
 
 
 def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, Any]:
     """Tests the winner, exports it, writes the report."""
-    architecture, plan = winner(request, folder)
-    stages = {name: read_stage(folder, name) for name in ("search", "baselines", "train")}
+    architecture, plan, scored = winner(config, request, folder)
+    finalists = read_finalists(folder)
+    names = ("search", "baselines", *(("finalists",) if finalists else ()), "train")
+    stages = {name: read_stage(folder, name) for name in names}
     outcome = trained.hand_over(
         config,
         request.dataset,
@@ -58,7 +94,10 @@ def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, A
         folder,
         stages=stages,
         predictor=request.latency,
-        card={"budget": request.budget},
+        card={
+            "budget": request.budget,
+            "chosen": finalists and finalists_in_words(finalists),
+        },
     )
     curves, methods = _methods(folder, stages)
     times = {f"seconds.{n}": s["seconds"] - s["seconds_compile"] for n, s in stages.items()}
@@ -70,7 +109,7 @@ def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, A
     write_report(
         folder,
         outcome | methods | times | about,
-        candidates=_marked(candidates, folder),
+        candidates=_marked(candidates, folder, scored),
         curves=curves,
         history=metrics.read(folder / "train" / "metrics.jsonl"),
         architecture=architecture,
@@ -78,6 +117,7 @@ def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, A
         task=request.dataset.task,
         budget=request.budget,
         config=flat(config.to_dict()),
+        finalists=finalists,
         figures=config.report.plots,
     )
     return outcome | methods
@@ -86,12 +126,7 @@ def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, A
 def _found(folder: Path) -> tuple[dict[str, Any], int]:
     """What nasgen scored, and the index of the best."""
     found = json.loads((folder / "search.json").read_text())
-    return found, int(np.argmax(_scores(found)))
-
-
-def _scores(found: dict[str, Any]) -> np.ndarray:
-    """The scores of a file, where JSON has null for what is not finite."""
-    return finite(np.array(found["scores"], float))
+    return found, int(np.argmax(found_scores(found)))
 
 
 def _methods(folder: Path, stages: dict) -> tuple[dict[str, list[float]], dict[str, Any]]:
@@ -101,7 +136,7 @@ def _methods(folder: Path, stages: dict) -> tuple[dict[str, list[float]], dict[s
     found = {"ours": ours, **json.loads((folder / "baselines.json").read_text())}
     curves, figures = {}, {}
     for name, one in found.items():
-        scores = _scores(one)
+        scores = found_scores(one)
         best = int(np.argmax(scores))
         curves[name] = np.maximum.accumulate(scores).tolist()
         figures |= {
@@ -116,24 +151,26 @@ def _methods(folder: Path, stages: dict) -> tuple[dict[str, list[float]], dict[s
     return curves, figures
 
 
-def _marked(candidates: dict[str, np.ndarray], folder: Path) -> dict[str, Any]:
-    """The candidates with a mask of those scored exactly, told by their costs, and the winner."""
-    found, best = _found(folder)
+def _marked(candidates: dict[str, np.ndarray], folder: Path, scored: int | None) -> dict[str, Any]:
+    """The candidates with a mask of those scored exactly, told by their costs, and the winner,
+    where it is one of them."""
+    found, _ = _found(folder)
     exact = np.zeros(len(candidates["params"]), bool)
     places = []
     for params, macs in zip(found["params"], found["macs"], strict=True):
         same = (candidates["params"] == params) & (candidates["macs"] == macs)
         places.append(int(np.flatnonzero(same & ~exact)[0]))
         exact[places[-1]] = True
-    return {**candidates, "exact": exact, "winner": places[best]}
+    return {**candidates, "exact": exact, "winner": None if scored is None else places[scored]}
 
 
-def results(folder: Path, request: Request, stage_names: list[str]) -> dict[str, Any]:
+def results(
+    config: ConfigDict, folder: Path, request: Request, stage_names: list[str]
+) -> dict[str, Any]:
     """What results.json says of a run of these stages: flat, named figures."""
     stages = {name: read_stage(folder, name) for name in stage_names}
     outcome = dict(stages["deliver"])
-    _, plan = winner(request, folder)
-    used = count(plan)._asdict()
+    used = count(winner(config, request, folder).plan)._asdict()
     budget = {f"budget_{n}": b for n, b in request.budget._asdict().items() if b is not None}
     best = {
         f"best_score_{OURS if name == 'ours' else name}": outcome[f"method.{name}.best_score"]
@@ -141,6 +178,7 @@ def results(folder: Path, request: Request, stage_names: list[str]) -> dict[str,
         if f"method.{name}.best_score" in outcome
     }
     seconds = {f"seconds/{name}": stage["seconds"] for name, stage in stages.items()}
+    halved = stages.get("finalists", {})
     return {
         **{n: value for n, value in outcome.items() if n.startswith(("test_", "validation_"))},
         "kept_step": outcome["kept_step"],
@@ -152,6 +190,7 @@ def results(folder: Path, request: Request, stage_names: list[str]) -> dict[str,
         "num_proposed": outcome["method.ours.sampled"],
         "num_inside_budget": outcome["method.ours.fit"],
         "share_inside_first_round": stages["search"]["share_inside_first_round"],
+        **{name: halved[name] for name in FINALISTS if name in halved},
         **seconds,
         "seconds_total": sum(seconds.values()),
         "seconds_compile": sum(stage["seconds_compile"] for stage in stages.values()),

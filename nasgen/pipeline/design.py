@@ -2,13 +2,16 @@
 
     search.json     what nasgen scored, best first last; candidates.npz: everything it proposed
     baselines.json  the same of other methods, at as many exact scores
+    finalists.json  who was trained briefly, and how well, see `finalists`
     searches/       where each search stands, see `kept_search`
 
 then training and delivery, see `deliver`.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,7 +21,7 @@ from ml_collections import ConfigDict
 
 from nasgen.compile_clock import CLOCK
 from nasgen.keys import children
-from nasgen.pipeline import deliver
+from nasgen.pipeline import deliver, finalists
 from nasgen.pipeline.config import SEARCHES, UserError
 from nasgen.pipeline.kept_search import found_to_json, kept_search
 from nasgen.pipeline.problems import batch_of, make_problem
@@ -36,7 +39,7 @@ def run(config: ConfigDict, workdir: Workdir, request: Request) -> None:
     stages = stages_of(config, workdir, request)
     run_stages(workdir, stages)
     names = [stage.name for stage in stages]
-    write_results(workdir, deliver.results(workdir.path, request, names))
+    write_results(workdir, deliver.results(config, workdir.path, request, names))
     print(deliver.in_words(workdir.path), flush=True)
 
 
@@ -49,6 +52,11 @@ def stages_of(config: ConfigDict, workdir: Workdir, request: Request) -> list[St
             "search", ("search.json", "candidates.npz"), lambda: _search(config, request, workdir)
         ),
         Stage("baselines", ("baselines.json",), lambda: _baselines(config, request, workdir)),
+    ]
+    if finalists.wanted(config, request.dataset.task):
+        halve = partial(_finalists, config, request, folder)
+        stages.append(Stage("finalists", (finalists.FILE,), halve))
+    stages += [
         Stage(
             "train",
             ("trained.npz", "train"),
@@ -60,6 +68,7 @@ def stages_of(config: ConfigDict, workdir: Workdir, request: Request) -> list[St
             lambda: deliver.hand_over(config, request, folder),
         ),
     ]
+    return stages
 
 
 def training_key(config: ConfigDict) -> Key[Array, ""]:
@@ -68,7 +77,7 @@ def training_key(config: ConfigDict) -> Key[Array, ""]:
 
 
 def _keys(config: ConfigDict) -> dict[str, Any]:
-    names = ("problem", "batch", "search", "training", *SEARCHES)
+    names = ("problem", "batch", "search", "training", *SEARCHES, "finalists")
     return children(jax.random.key(config.seed), *names)
 
 
@@ -158,3 +167,15 @@ def _baselines(config: ConfigDict, request: Request, workdir: Workdir) -> dict[s
         found[name]["seconds_compile"] = CLOCK.seconds - compiled
     write_json(workdir.path / "baselines.json", found)
     return {}
+
+
+def _finalists(config: ConfigDict, request: Request, folder: Path) -> dict[str, Any]:
+    """The best of the search, trained briefly and halved."""
+    return finalists.train_finalists(
+        config,
+        request.dataset,
+        _problem(config, request),
+        request.space,
+        folder,
+        key=_keys(config)["finalists"],
+    )

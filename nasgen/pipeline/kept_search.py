@@ -8,17 +8,17 @@ with a sha256 manifest, `stages/NAME-state.json`, written last: what it names is
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 from nasgen.arrays import flatten
 from nasgen.pipeline.workdir import STAGES, Workdir, finish_stage, stage_done, write_json
 from nasgen.search.loop import search
 from nasgen.search.methods import Method
-from nasgen.search.problem import Problem
+from nasgen.search.problem import Problem, finite
 from nasgen.search.state import Proposed, SearchState, scores
 from nasgen.spaces import Space
 from nasgen.spaces.formats import architecture_from_json, architecture_to_json
@@ -111,6 +111,11 @@ def found_to_json(state: SearchState, problem: Problem, space: Space) -> dict[st
         "macs": state.costs.macs,
         "seconds": state.seconds[-1],
     }
+
+
+def found_scores(found: Mapping[str, Any]) -> Float[np.ndarray, " evaluations"]:
+    """The scores of such a file, where JSON has null for what is not finite: -inf."""
+    return finite(np.array(found["scores"], float))
 
 
 def _record(kind, file, name: str) -> Any:

@@ -11,6 +11,7 @@ from nasgen.types import METRICS, Architecture, Budget, Costs, Task
 # beside the figures of the metric, see `score`
 CARD_KEYS = {
     "budget",
+    "chosen",
     "data",
     "hours",
     "latency_device",
@@ -62,8 +63,9 @@ def model_card(
     budget: a `Budget`. test_METRIC, validation_METRIC, test_examples: see `score`.
     latency_ms_predicted, latency_ms_measured: of one example, and latency_ms_measured_32: of 32 at
     once, on latency_device. hours: of wall time, by what took them. seed. data: where the examples
-    come from. origin: whose network it is, where nasgen only trained it. training: settings by
-    name. limits: sentences, beside those that every card has. no_onnx: why there is no model.onnx.
+    come from. chosen: how, where others were trained beside it. origin: whose network it is, where
+    nasgen only trained it. training: settings by name. limits: sentences, beside those that every
+    card has. no_onnx: why there is no model.onnx.
     Raises ValueError for any other key.
     """
     known = CARD_KEYS | {f"validation_{task.metric}"}
@@ -81,6 +83,7 @@ def model_card(
             f"{sizes}, {number(channels)} channel{'s' * (channels != 1)}",
         ),
         ("Data", card.get("data")),
+        ("Chosen", card.get("chosen")),
         ("Metric", words.metric(task)),
         (f"Test {words.title(task)}", score(card, "test", task)),
         (f"Validation {words.title(task)}", score(card, "validation", task)),

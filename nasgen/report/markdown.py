@@ -31,6 +31,7 @@ from nasgen.report.card import (
     stages_table,
     table,
 )
+from nasgen.report.finalists import finalists_table
 from nasgen.spaces.space import Space
 from nasgen.types import METRICS, Architecture, Budget, Costs, Task
 
@@ -74,6 +75,7 @@ def write_report(
     task: Task,
     budget: Budget,
     config: Mapping[str, Any] | None = None,
+    finalists: Mapping[str, Any] | None = None,
     network: str = "network",
     figures: bool = True,
 ) -> Path:
@@ -82,7 +84,8 @@ def write_report(
     results: see above. candidates: arrays `params` and `macs` of every network sampled, and
     optionally masks `fits` (by default from the budget) and `exact`, and `winner`, an index.
     curves: of each method the best exact score after each exact score. history: rows of the
-    training. config: the run's flat settings. network: the exported network's folder in `folder`.
+    training. config: the run's flat settings. finalists: see `report.finalists`. network: the
+    exported network's folder in `folder`.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,6 +110,8 @@ def write_report(
         _SCORES.get(str(results.get("fitness")), ""),
         _figure(drawn, "search", "Best score so far of each method against networks scored."),
         _figure(drawn, "candidates", "Parameters against MACs of all candidates."),
+        "## The finalists",
+        finalists_table(finalists) if finalists else "",
         "## The training",
         _figure(drawn, "training", f"Training loss and validation {words.title(task)} over steps."),
         _training(results, task),

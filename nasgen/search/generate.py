@@ -24,13 +24,15 @@ from nasgen.types import Architecture, Cell
 class Generate(NamedTuple):
     """proposals: networks written in the first round; an eighth of it in each later one.
     batch: exact scores a round. elites: the best that are changed: by exact score, then by rank.
-    generations: of edits that are ranked before a round scores. edits: in each of them."""
+    generations: of edits that are ranked before a round scores. edits: in each of them.
+    mixing: how likely a cell of a copy of the fresh networks is one of the elites'."""
 
     proposals: int = 2048
     batch: int = 8
     elites: int = 8
     generations: int = 48
     edits: int = 32
+    mixing: float = 0.5
 
 
 class Ranked(NamedTuple):
@@ -62,7 +64,7 @@ def step(
         copies = -(-num // len(best))
         elites = [state.architectures[i] for i in best]
         varied = write.vary(keys["elites"], [one for one in elites for _ in range(copies)])
-        varied += write.fit(with_cells_of(keys["cells"], fresh, elites))
+        varied += write.fit(with_cells_of(keys["cells"], fresh, elites, settings.mixing))
         state, more = proposed(state, problem, varied, fresh=False)
         new |= more
     if not new and first:
@@ -86,15 +88,18 @@ def step(
 
 
 def with_cells_of(
-    key: Key[Array, ""], fresh: Sequence[Architecture], elites: Sequence[Architecture]
+    key: Key[Array, ""],
+    fresh: Sequence[Architecture],
+    elites: Sequence[Architecture],
+    mixing: float,
 ) -> list[Architecture]:
-    """The fresh networks with each of their cells, one time in two, replaced by one of the elites':
-    the generator's macro architectures, its cells re-weighted by what scored well."""
+    """The fresh networks with each of their cells, with probability `mixing`, replaced by one of
+    the elites': the generator's macro architectures, its cells re-weighted by what scored well."""
     rng, cells = generator(key), [cell for one in elites for cell in one.cells]
 
     def choose(own: Cell) -> Cell:
         other = cells[rng.integers(len(cells))]
-        return other if rng.random() < 0.5 else own
+        return other if rng.random() < mixing else own
 
     return [one._replace(cells=tuple(map(choose, one.cells))) for one in fresh]
 

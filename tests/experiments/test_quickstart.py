@@ -22,8 +22,10 @@ from tests.networks.toy_latency import PREDICTOR
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = "experiments/configs/quickstart.py"
 SMALL = [
-    "--config.design.num_exact=4",
+    "--config.design.num_exact=3",
     "--config.design.num_macros=48",
+    "--config.design.finalists=1",
+    "--config.design.finalist_steps=6",
     "--config.train.steps=34",
     "--config.budget.params=12_000",
     "--config.budget.macs=300_000",
@@ -57,29 +59,40 @@ def test_results_name_what_the_issue_asks_for(results):
     for name in [*names.split(), "seconds_compile", "seconds/search", "seconds/train"]:
         assert isinstance(results[name], int | float), name
     assert results["params"] <= 12_000 and results["macs"] <= 300_000
-    assert results["num_exact_evaluations"] == 4
+    assert results["num_exact_evaluations"] == 3
     assert 0 <= results["test_accuracy"] <= 1  # 34 steps teach little; see bench_quickstart
     assert 0 < results["seconds_compile"] < results["seconds_total"]
 
 
-def test_the_best_scored_network_within_the_budget_is_delivered(workdir, results):
+def test_the_finalist_that_trained_best_is_delivered(workdir, results):
     found = json.loads((workdir / "search.json").read_text())
-    assert len(found["scores"]) == 4
+    assert len(found["scores"]) == 3
     assert all(p <= 12_000 for p in found["params"]) and all(m <= 300_000 for m in found["macs"])
     delivered = json.loads((workdir / "network" / "architecture.json").read_text())
-    best = found["architectures"][int(np.argmax(found["scores"]))]
-    space = SPACES["open"]
+    kept, space = json.loads((workdir / "finalists.json").read_text()), SPACES["open"]
+    first, drawn = kept["networks"]
+    assert first["architecture"] == found["architectures"][int(np.argmax(found["scores"]))]
+    assert drawn["scored"] is None and drawn["params"] <= 12_000 and drawn["macs"] <= 300_000
+    (last,) = kept["rounds"]
+    assert last["networks"] == [0, 1] and last["steps"] == 6
+    best = kept["networks"][kept["winner"]]["architecture"]
+    assert last["accuracies"][kept["winner"]] == max(last["accuracies"])
     assert architecture_from_json(delivered, space) == architecture_from_json(best, space)
+    assert results["num_finalists"] == 2
+    assert results["winner_fitness_rank"] == kept["networks"][kept["winner"]]["rank"]
     assert results["best_score_nasgen"] == max(found["scores"])
     baselines = json.loads((workdir / "baselines.json").read_text())
     for name in ("random", "evolution"):
-        assert len(baselines[name]["scores"]) == 4
+        assert len(baselines[name]["scores"]) == 3
         assert max(baselines[name]["params"]) <= 12_000
 
 
 def test_report_and_pictures(workdir):
     report = (workdir / "report.md").read_text()
     assert "Test accuracy" in report and "regularised evolution" in report
+    assert "## The finalists" in report and "After 6 steps" in report
+    card = (workdir / "network" / "README.md").read_text()
+    assert "of 2 finalists, trained briefly for 6 steps" in card
     for name in ("cells", "search", "candidates", "training"):
         picture = workdir / "figures" / f"{name}.png"
         assert f"figures/{name}.png" in report
@@ -131,7 +144,7 @@ def test_any_method_may_design(tmp_path, method):
     done = _run(f"--config={QUICKSTART}", f"--workdir={folder}", *SMALL, *chosen, *few)
     assert done.returncode == 0, done.stderr[-3000:]
     results = json.loads((folder / "results.json").read_text())
-    assert results["num_exact_evaluations"] == 4 and results["params"] <= 12_000
+    assert results["num_exact_evaluations"] == 3 and results["params"] <= 12_000
     assert np.isfinite(results["best_score_local_search"])
     assert "| local search |" in (folder / "report.md").read_text()
 
@@ -157,7 +170,7 @@ def test_a_budget_of_latency_is_met_in_a_whole_run(tmp_path):
     ]
     networks = [architecture_from_json(one, space) for one in found["architectures"]]
     plans = [make_plan(network, space.ops, task) for network in networks]
-    assert len(plans) == 8 and (predict(PREDICTOR, plans) <= bound).all()
+    assert len(plans) == 6 and (predict(PREDICTOR, plans) <= bound).all()
 
 
 @pytest.mark.parametrize(

@@ -352,14 +352,15 @@ def test_own_data_needs_a_path_only(tmp_path):
     assert rules.task_options(config) == {"path": str(tmp_path)}
     old, new = rules.flat(default.get_config()), rules.flat(config)
     changed = {key for key, value in new.items() if value != old[key]}
-    assert changed == {"task.name", "task.path"}
+    assert changed == {"task.name", "task.path", "design.finalists"}
 
 
-def test_quickstart_differs_from_default_by_its_budget_and_length():
+def test_quickstart_differs_from_default_by_its_budget_finalists_and_length():
     old, new = rules.flat(default.get_config()), rules.flat(quickstart.get_config())
     changed = {key: value for key, value in new.items() if value != old[key]}
     assert changed.pop("train.steps") < old["train.steps"]
-    assert changed == {"budget.params": 30_000, "budget.macs": 2_000_000}
+    assert changed.pop("design.finalist_steps") < old["design.finalist_steps"]
+    assert changed == {"budget.params": 30_000, "budget.macs": 2_000_000, "design.finalists": 3}
 
 
 def test_tasks_are_the_data_sets_there_are():

@@ -20,6 +20,7 @@ SEARCH = [
     "--config=experiments/configs/bench_search.py",
     *[f"--config.evaluations.{name}=4" for name in SEARCHES],
     "--config.evaluations.evolution=6",
+    "--config.fitness=nwot",  # forward passes alone: half the programs of T-CET's
     "--config.task.size=8",
     "--config.budget.params=20_000",
     "--config.budget.macs=300_000",

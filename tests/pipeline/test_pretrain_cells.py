@@ -38,6 +38,7 @@ def small_config(space="open"):
     config.flow.model.update(width=16, depth=1, context_width=8)
     config.vae.batch_size = config.flow.batch_size = 16
     config.skeleton.size = config.skeleton.batch = 8
+    config.skeleton.channels, config.skeleton.strides, config.skeleton.repeats = (8,), (1,), (1,)
     return config
 
 

@@ -15,16 +15,18 @@ from nasgen.proxies import PROXIES, engine
 from nasgen.proxies.proxy import Ensemble, Proxy
 from nasgen.spaces import SPACES, graphs
 from nasgen.types import Architecture, MacroArchitecture, Stage, Task
+from tests.proxies import few_ops
 
 # The environment of a process that imports what this one does.
 HERE = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 OPEN, TASK = SPACES["open"], Task("toy", (6, 6, 1), 3)
+STAGES = (Stage(0, 8, 1, 1),)
 NAMES = ("snip_snr", "nwot", "t_cet", "synflow")
 
 
 def plans_of(num: int, task: Task = TASK):
     cells = graphs.unpack(OPEN.sample(jax.random.key(0), num))
-    macro = MacroArchitecture((Stage(0, 8, 1, 1),), 16)
+    macro = MacroArchitecture(STAGES, 16)
     return [make_plan(Architecture(macro, (cell,)), OPEN.ops, task) for cell in cells]
 
 
@@ -36,13 +38,14 @@ def batch_of(num: int = 8, task: Task = TASK):
 
 def some_scores(num: int, **options) -> dict[str, list[float]]:
     proxies = {name: PROXIES[name] for name in NAMES} | {"odd": Proxy((), odd)}
-    scores = engine.score(plans_of(num), proxies, jax.random.key(1), *batch_of(), **options)
+    plans = few_ops.plans(num, TASK, STAGES)
+    scores = engine.score(plans, proxies, jax.random.key(1), *batch_of(), **options)
     reasons = [[name, index, why] for (name, index), why in sorted(scores.reasons.items())]
     return {name: values.tolist() for name, values in scores.values.items()} | {"_": reasons}
 
 
 def odd(passes) -> float:
-    return float("nan") if passes.costs.params % 2 else 1.0
+    return float("nan") if passes.costs.layers % 2 else 1.0
 
 
 RUN = "import json; from tests.proxies.test_engine import some_scores; "

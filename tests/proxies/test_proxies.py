@@ -13,18 +13,15 @@ from nasgen.proxies import PROXIES, Proxy
 from nasgen.proxies.bare import named_by_use
 from nasgen.proxies.engine import check_batch, score
 from nasgen.proxies.nwot import log_det
-from nasgen.spaces import SPACES, graphs, nb201, transnas
+from nasgen.spaces import SPACES, nb201, transnas
 from nasgen.types import Architecture, Cell, MacroArchitecture, Op, Stage, Task
+from tests.proxies import few_ops
 
-OPEN, TASK = SPACES["open"], Task("toy", (6, 6, 1), 3)
+TASK = Task("toy", (6, 6, 1), 3)
 
 
-def _plans(num, seed=0, task=TASK):
-    cells = graphs.unpack(OPEN.sample(jax.random.key(seed), 2 * num))
-    stages = (Stage(0, 8, 1, 1), Stage(0, 16, 2, 1))
-    macro = MacroArchitecture(stages, 16)
-    pairs = zip(cells[::2], cells[1::2], strict=True)
-    return [make_plan(Architecture(macro, pair), OPEN.ops, task) for pair in pairs]
+def _plans(num, task=TASK, *, repeats=1):
+    return few_ops.plans(num, task, (Stage(0, 8, 1, repeats), Stage(0, 16, 2, 1)))
 
 
 # In `open` networks a batch norm stands right before the average over pixels: the logits' sum over
@@ -65,9 +62,9 @@ def test_images_of_any_number_of_channels():
 def test_every_proxy_scores_networks_of_series_and_of_each_pixel():
     """All but the one that asks for classes."""
     task = Task("waves", (9, 2), 2, "dense_regression", loss="mean_squared_error", stem_stride=2)
-    cell = Cell((OPEN.ops.index(Op("sep_conv", 3)),), ((0, 1), (0, 2), (1, 2)))
+    cell = Cell((SPACES["open"].ops.index(Op("sep_conv", 3)),), ((0, 1), (0, 2), (1, 2)))
     macro = MacroArchitecture((Stage(0, 8, 2, 1), Stage(0, 8, 2, 1)), 8)
-    plan = make_plan(Architecture(macro, (cell, cell)), OPEN.ops, task)
+    plan = make_plan(Architecture(macro, (cell, cell)), SPACES["open"].ops, task)
     x, y = natural_batch(jax.random.key(0), 6, task)
     assert x.shape == (6, 9, 2) and y.shape == (6, 9, 2)
     scores = score([plan], PROXIES, jax.random.key(1), x, y)
@@ -92,13 +89,7 @@ def test_new_architectures_of_known_layers_compile_nothing():
     score(plans, some, jax.random.key(0), *batch)
     before = PROGRAMS.num_compiled, CLOCK.count
     score(plans[::-1], some, jax.random.key(5), *batch)
-    deeper = []
-    for seed in range(3):
-        cells = graphs.unpack(OPEN.sample(jax.random.key(0), 6))[2 * seed : 2 * seed + 2]
-        stages = (Stage(0, 8, 1, 3), Stage(0, 16, 2, 1))
-        architecture = Architecture(MacroArchitecture(stages, 16), tuple(cells))
-        deeper.append(make_plan(architecture, OPEN.ops, TASK))
-    score(deeper, some, jax.random.key(0), *batch)
+    score(_plans(3, repeats=3), some, jax.random.key(0), *batch)
     assert (PROGRAMS.num_compiled, CLOCK.count) == before
 
 

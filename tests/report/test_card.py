@@ -58,12 +58,14 @@ def test_card_tells_what_is_known():
         test_accuracy=0.975,
         test_examples=360,
         seed=3,
+        chosen="best of 4 finalists",
         training={"steps": 1500},
         limits=["Only upright digits."],
     )
     assert "97.5 % (95 % interval 95.3 to 98.7 %, 360 images)" in text
     assert re.search(r"Parameters \| 30,000 \| 29,000 \| 97 %", text)
     assert re.search(r"MACs .*\| no limit \| 1,500,000 \|  \|", text)
+    assert "| Chosen | best of 4 finalists |" in text
     assert "| Seed | 3 |" in text and "| steps | 1500 |" in text
     assert "- Only upright digits." in text
 

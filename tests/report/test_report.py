@@ -9,6 +9,7 @@ import pytest
 from nasgen.networks import costs
 from nasgen.networks.plans.open import make_plan
 from nasgen.report import write_report
+from nasgen.report.finalists import finalists_in_words
 from nasgen.spaces import graphs
 from nasgen.spaces.open import OPS, SPACE
 from nasgen.types import (
@@ -126,6 +127,35 @@ def test_sections_without_facts_are_left_out(tmp_path):
     headings = [line for line in text.splitlines() if line.startswith("#")]
     assert headings == ["# A network for digits", "## Asked and delivered", "## The network"]
     assert "None" not in text and "nan" not in text
+
+
+FINALISTS = {
+    "networks": [
+        {"rank": 1, "fitness": 4.25, "params": 29_000, "macs": 1_500_000},
+        {"rank": 3, "fitness": 4.0, "params": 28_000, "macs": 1_400_000},
+        {"rank": None, "fitness": None, "params": 9_000, "macs": 90_000},
+    ],
+    "rounds": [
+        {"steps": 60, "networks": [0, 1, 2], "accuracies": [None, 0.9, 0.85]},
+        {"steps": 120, "networks": [1, 2], "accuracies": [0.91, 0.934]},
+    ],
+    "winner": 2,
+}
+
+
+def test_finalists_stand_in_a_row_each_and_the_winner_is_bold(tmp_path):
+    text = _write(tmp_path, figures=False, finalists=FINALISTS)
+    header = "| Chosen by | Score | Parameters | MACs | After 60 steps | After 120 steps |"
+    rows = text.split("## The finalists")[1].split("## The training")[0].strip().splitlines()
+    assert rows[0] == header
+    assert rows[2:5] == [
+        "| score, rank 1 | 4.25 | 29,000 | 1,500,000 | did not train |  |",
+        "| score, rank 3 | 4.0 | 28,000 | 1,400,000 | 90.0 % | 91.0 % |",
+        "| **drawn at random** |  | 9,000 | 90,000 | 85.0 % | 93.4 % |",
+    ]
+    words = finalists_in_words(FINALISTS)
+    assert words.endswith("of 3 finalists, trained briefly for 60, then 120 steps; drawn at random")
+    assert finalists_in_words({**FINALISTS, "winner": 1}).endswith("rank 3 by score")
 
 
 def test_report_links_the_exported_files(tmp_path):

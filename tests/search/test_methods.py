@@ -110,7 +110,8 @@ def test_later_rounds_build_on_what_was_scored():
 def test_cells_of_the_best_stand_in_half_of_the_places_of_fresh_networks():
     problem = toy.problem()[0]
     fresh, (elite,) = problem.sample(jax.random.key(0), 200), run("macro_only", 1).architectures
-    mixed = with_cells_of(jax.random.key(1), fresh, [elite])
+    mixed = with_cells_of(jax.random.key(1), fresh, [elite], 0.5)
+    assert with_cells_of(jax.random.key(1), fresh, [elite], 0.0) == fresh
     assert [one.macro for one in mixed] == [one.macro for one in fresh]
     cells = [cell for one in mixed for cell in one.cells]
     assert set(cells) <= {toy.CELL, *elite.cells}
