@@ -7,11 +7,14 @@ each side, so stride 1 keeps the size and stride 2 halves it, rounding up.
 Why lowerings: XLA's CPU backend runs a grouped convolution 10-30 times slower than the same sum
 written as shifted multiply-adds, a 1x1 convolution up to 3 times slower than a matmul, and pooling
 3-9 times slower than shifted sums along one side after the other. Dense 3x3 and 5x5 convolutions
-are best left to it. On GPU and TPU every native operation is. `uses_shifts` is the one place that
-decides; `benchmarks/lowerings` measures all of it.
+are best left to it, but for the kernel's gradient where the input is larger than the cache: that is
+5 times slower than a matmul of patches, some examples at a time. On GPU and TPU every native
+operation is best. `uses_shifts` is the one place that decides; `benchmarks/lowerings` measures all
+of it.
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -54,7 +57,57 @@ def convolution(
         x = x[:, ::stride, ::stride]
         # Flat rows: the kernel's gradient is then one matmul, four times faster than over pixels.
         return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:-1], -1)
+    if uses_shifts(lowering) and _is_large(x.shape):
+        return _large_convolution(stride, dilation, x, kernel)
     return _native(x, kernel, stride, dilation, groups=1)
+
+
+_LARGE, _PATCHES = 3 * 2**19, 2_048  # numbers of an input; patches at once, as measured
+
+
+def _is_large(shape: tuple[int, ...]) -> bool:
+    """False for a batch of any size, which is exported and has no gradients."""
+    return all(isinstance(n, int) for n in shape) and math.prod(shape) > _LARGE
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _large_convolution(stride: int, dilation: int, x, kernel):
+    return _native(x, kernel, stride, dilation, groups=1)
+
+
+def _large_forward(stride, dilation, x, kernel):
+    return _large_convolution(stride, dilation, x, kernel), (x, kernel)
+
+
+def _large_backward(stride, dilation, residuals, g):
+    x, kernel = residuals
+    of_x = lambda x: _native(x, kernel, stride, dilation, groups=1)  # noqa: E731
+    return jax.vjp(of_x, x)[1](g)[0], _patch_products(x, g, kernel.shape, stride, dilation)
+
+
+def _patch_products(x, g, shape: tuple[int, ...], stride: int, dilation: int):
+    """The kernel's gradient: patches of `x` times `g`, summed over some examples at a time. Sums of
+    bfloat16 are float32, as they are in native convolutions."""
+    rows, columns = _margins_of(shape, dilation)
+    batch, out = g.shape[0], g.shape[1:3]
+    some = _divisor(batch, max(_PATCHES // math.prod(out), 1))
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    padded, zero = _pad(x, rows, rows, columns, columns), jnp.int32(0)
+    corners = dilation * corners_of(*shape[:2])
+
+    def add(n, total):
+        part = lax.dynamic_slice_in_dim(padded, n * some, some)
+        windows = [_window(part, int(i), int(j), out, stride) for i, j in corners]
+        patches = jnp.concatenate(windows, -1).reshape(-1, total.shape[0])
+        grown = lax.dynamic_slice_in_dim(g, n * some, some).reshape(-1, g.shape[-1])
+        return total + jnp.matmul(patches.T, grown, preferred_element_type=wide)
+
+    start = jnp.zeros((math.prod(shape[:3]), shape[3]), wide)
+    total = lax.fori_loop(zero, jnp.int32(batch // some), add, start)
+    return total.reshape(shape).astype(x.dtype)
+
+
+_large_convolution.defvjp(_large_forward, _large_backward)
 
 
 def _native(x, kernel, stride: int, dilation: int, *, groups: int):
@@ -71,7 +124,11 @@ def _native(x, kernel, stride: int, dilation: int, *, groups: int):
 
 def _margins(kernel: Array, dilation: int) -> tuple[int, int]:
     """Rows and columns of padding on each side."""
-    rows, columns = (dilation * (k - 1) // 2 for k in kernel.shape[:2])
+    return _margins_of(kernel.shape, dilation)
+
+
+def _margins_of(shape: tuple[int, ...], dilation: int) -> tuple[int, int]:
+    rows, columns = (dilation * (k - 1) // 2 for k in shape[:2])
     return rows, columns
 
 

@@ -162,7 +162,8 @@ MAX_CORNERS, MAX_SHIFT = 25, 4  # kernel 5, dilation 2
 
 
 def _convolution(_out, _rows, _columns, stride, x, kernel):
-    return ops.convolution(x, kernel, stride=stride)
+    # Native, which has derivatives in a direction too (`dual`); only a gradient has another form.
+    return ops.convolution(x, kernel, stride=stride, lowering="native")
 
 
 def _convolution_input_gradient(height, width, stride, _rows, _columns, _in, g, kernel):

@@ -213,12 +213,12 @@ def score(results: Mapping[str, Any], part: str, task: Task) -> str | None:
     """
     name = f"{part}_{task.metric}"
     value, total = results.get(name), results.get(f"{part}_examples")
-    if name not in results or not _defined(value):
+    if name not in results or not defined(value):
         return None if name not in results else "undefined"
     ends = results.get(f"{name}_low"), results.get(f"{name}_high")
     if ends[0] is None and total and task.metric == "accuracy":
         ends = wilson_interval(value, total)
-    if not all(map(_defined, ends)) or not total:
+    if not all(map(defined, ends)) or not total:
         return _amount(value, task)
     # 97.5 %, 95.5 to 98.6 %
     low = _amount(ends[0], task).removesuffix(" %")
@@ -226,7 +226,7 @@ def score(results: Mapping[str, Any], part: str, task: Task) -> str | None:
     return f"{_amount(value, task)} (95 % interval {low} to {_amount(ends[1], task)}, {of})"
 
 
-def _defined(value: float | None) -> bool:
+def defined(value: float | None) -> bool:
     """Whether it is a figure; JSON has null for what is none."""
     return value is not None and math.isfinite(value)
 
@@ -239,7 +239,7 @@ def tested(results: Mapping[str, Any]) -> str:
     """`Test accuracy 97.5%`, of the one metric that flat results have for the test examples."""
     name = next(name for name in METRICS if f"test_{name}" in results)
     value, one = results[f"test_{name}"], METRICS[name]
-    if not _defined(value):
+    if not defined(value):
         return f"Test {one.title} undefined"
     return f"Test {one.title} {value:.1%}" if one.fraction else f"Test {one.title} {value:.4g}"
 

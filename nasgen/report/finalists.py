@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from nasgen.report.card import accuracy, number, table
+from nasgen.report.card import defined, number, table
 
 
 def finalists_table(found: Mapping[str, Any]) -> str:
@@ -42,4 +42,4 @@ def finalists_in_words(found: Mapping[str, Any]) -> str:
 
 
 def _reached(fraction: float | None) -> str:
-    return accuracy(fraction) or "did not train"
+    return f"{100 * fraction:.1f} %" if defined(fraction) else "did not train"

@@ -116,7 +116,7 @@ def fresh_weights(rng: np.random.Generator, plan: Plan) -> list[Weights]:
 def loss_gradient(
     plan: Plan,
     weights: Sequence[Weights],
-    images: Float[np.ndarray, "batch height width channels"],
+    images: Float[np.ndarray, "batch *pixels channels"],
     labels: Int[np.ndarray, " batch"],
     run=PROGRAMS.run,
 ) -> tuple[float, list[dict[str, Any]]]:

@@ -76,6 +76,19 @@ def test_dense_convolutions_are_left_as_they_are(kernel, stride):
     assert_lowerings_agree(ops.convolution, x, weights, stride=stride)
 
 
+@pytest.mark.parametrize("window", [(3, 3), (5, 5), (3, 1)])
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2)])
+def test_gradients_of_large_convolutions_agree(window, stride, dilation, monkeypatch):
+    """By patches of one example at a time."""
+    monkeypatch.setattr(ops, "_LARGE", 100)
+    monkeypatch.setattr(ops, "_PATCHES", 7 * 6)
+    x, weights = normal(14, 2, 7, 6, 3), normal(15, *window, 3, 4)
+    options = dict(stride=stride, dilation=dilation)
+    assert_lowerings_agree(ops.convolution, x, weights, **options)
+    by_kernel = jax.grad(lambda w: ops.convolution(x, w, lowering="shifts", **options).sum())
+    assert "while" in str(jax.make_jaxpr(by_kernel)(weights))
+
+
 def assert_agree(x, op):
     """In value, and in the gradient of its product with random numbers."""
 

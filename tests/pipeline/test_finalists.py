@@ -147,8 +147,9 @@ def test_tasks_that_do_not_train_briefly_have_none_and_say_why(capsys):
     images = Task("mine", (8, 8, 3), 4)
     assert finalists.wanted(_config(), images) and not finalists.wanted(_config(0), images)
     assert capsys.readouterr().err == ""
-    assert not finalists.wanted(_config(), Task("mine", (64, 3), 4))
-    assert "finalists: none: `task` must have images" in capsys.readouterr().err
+    assert finalists.wanted(_config(), Task("mine", (64, 3), 4))
+    assert not finalists.wanted(_config(), Task("mine", (64, 3), 4, "multi_label"))
+    assert "finalists: none: brief training knows classes only" in capsys.readouterr().err
 
 
 POOL, CONV = (OPEN.ops.index(Op(kind, 3)) for kind in ("avg_pool", "conv"))
