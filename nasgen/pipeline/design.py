@@ -47,7 +47,7 @@ def stages_of(config: ConfigDict, workdir: Workdir, request: Request) -> list[St
     """From the search to what is handed over."""
     folder = workdir.path
     draws = config.report.plots and find_spec("matplotlib") is not None
-    return [
+    stages = [
         Stage(
             "search", ("search.json", "candidates.npz"), lambda: _search(config, request, workdir)
         ),

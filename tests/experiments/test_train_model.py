@@ -143,7 +143,7 @@ def test_shipped_configs_are_valid(module):
     ("override", "says"),
     [
         ("--config.model=hgen_cifar_2m", "the nearest is 'hgen_cifar_1m'"),
-        ("--config.model=hgen_imagenet_450m", "sides of at least 33 pixels"),
+        ("--config.model=hgen_imagenet_450m", "a side of at least 33 pixels"),
         ("--config.model=nowhere.json", "must be the architecture.json of an export"),
         ("--config.train.batch_size=64", "at most the 18 training examples"),
         ("--config.train.steps=0", "`config.train.steps` must be"),

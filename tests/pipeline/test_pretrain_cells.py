@@ -242,8 +242,9 @@ def test_conditions_of_cells():
 def test_a_singular_kernel_is_no_condition(monkeypatch):
     """Where two images are alike log det K has no value, and its 0 would be far from all others."""
 
-    def alike(key, num, shape, num_classes):
-        return np.ones((num, *shape), np.float32), np.arange(num, dtype=np.int32) % num_classes
+    def alike(key, num, task):
+        labels = np.arange(num, dtype=np.int32) % task.num_classes
+        return np.ones((num, *task.input_shape), np.float32), labels
 
     monkeypatch.setattr(labels, "natural_batch", alike)
     skeleton = labels.Skeleton(channels=(4,), strides=(1,), size=8, batch=4)
@@ -323,7 +324,7 @@ def test_bad_measurements_are_one_line(tmp_path):
 
 def test_bad_configs_are_user_errors(tmp_path):
     changes = {"num_labelled": 700}, {"space": "opne"}, {"num_clusters": (0,)}
-    for change in (*changes, {"skeleton.repeats": (1,)}):
+    for change in (*changes, {"skeleton.repeats": (1, 1)}):
         config = small_config()
         config.update_from_flattened_dict(change)
         workdir = open_workdir(tmp_path / str(change), config)
