@@ -7,10 +7,9 @@ each side, so stride 1 keeps the size and stride 2 halves it, rounding up.
 Why lowerings: XLA's CPU backend runs a grouped convolution 10-30 times slower than the same sum
 written as shifted multiply-adds, a 1x1 convolution up to 3 times slower than a matmul, and pooling
 3-9 times slower than shifted sums along one side after the other. Dense 3x3 and 5x5 convolutions
-are best left to it, but for the kernel's gradient where the input is larger than the cache: that is
-5 times slower than a matmul of patches, some examples at a time. On GPU and TPU every native
-operation is best. `uses_shifts` is the one place that decides; `benchmarks/lowerings` measures all
-of it.
+are best left to it, but for the kernel's gradient, which is 2-3 times slower than a matmul of
+patches, some examples at a time. On GPU and TPU every native operation is best. `uses_shifts` is
+the one place that decides; `benchmarks/lowerings` measures all of it.
 """
 
 import itertools
@@ -62,7 +61,7 @@ def convolution(
     return _native(x, kernel, stride, dilation, groups=1)
 
 
-_LARGE, _PATCHES = 3 * 2**19, 2_048  # numbers of an input; patches at once, as measured
+_LARGE, _PATCHES = 2**17, 512  # numbers of an input; patches at once, as measured
 
 
 def _is_large(shape: tuple[int, ...]) -> bool:
