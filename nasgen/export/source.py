@@ -137,7 +137,8 @@ def _network(plan: Plan, architecture: Architecture, ops: Sequence[Op], task: Ta
                 lines.append(f"{maps[source]} = x")
         if here.node is not None and (here.cell, here.node) != (before.cell, before.node):
             stage = here.cell[0]
-            lines.append(f"# {_node_title(here.node, architecture.cells[stage], ops)}")
+            cell = architecture.cells[stage]
+            lines.append(f"# {_node_title(here.node, cell, ops, task.is_series)}")
         is_map = step.name.startswith("head_map")
         joint = ", " if step.layer.kind == "excite" else " + "
         summed = maps[source] if is_map else joint.join(names[i] for i in step.inputs)
@@ -178,17 +179,17 @@ def _cell_title(
     stage = architecture.macro.stages[cell[0]]
     stride = stage.stride if cell[1] == 0 else 1
     before = step.layer.in_channels
-    height, width = step.in_size
-    sizes = f"{height}x{width}" + (
-        f" -> {-(-height // stride)}x{-(-width // stride)}" * (stride > 1)
-    )
+    sides = step.in_size[: len(plan.input_shape) - 1]
+    before_after = [sides, [-(-n // stride) for n in sides]][: 2 if stride > 1 else 1]
+    sizes = " -> ".join("x".join(map(str, one)) for one in before_after)
     widths = f"{before} -> {stage.channels}" if before != stage.channels else f"{stage.channels}"
     return f"stage {cell[0]}, cell {cell[1] + 1} of {stage.repeats}: {widths} channels, {sizes}"
 
 
-def _node_title(node: int, cell: Cell, ops: Sequence[Op]) -> str:
+def _node_title(node: int, cell: Cell, ops: Sequence[Op], is_series: bool) -> str:
     op = ops[cell.ops[node - 1]]
-    return f"node {node}: {op.kind}" + (f" {op.kernel}x{op.kernel}" if op.kernel else "")
+    window = f"{op.kernel}" if is_series else f"{op.kernel}x{op.kernel}"
+    return f"node {node}: {op.kind}" + (f" {window}" if op.kernel else "")
 
 
 def _call(step: Step, target: str | None, argument: str) -> list[str]:

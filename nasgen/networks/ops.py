@@ -56,7 +56,7 @@ def convolution(
         x = x[:, ::stride, ::stride]
         # Flat rows: the kernel's gradient is then one matmul, four times faster than over pixels.
         return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:-1], -1)
-    if uses_shifts(lowering) and _is_large(x.shape):
+    if uses_shifts(lowering) and _is_large(x):
         return _large_convolution(stride, dilation, x, kernel)
     return _native(x, kernel, stride, dilation, groups=1)
 
@@ -64,9 +64,9 @@ def convolution(
 _LARGE, _PATCHES = 2**17, 512  # numbers of an input; patches at once, as measured
 
 
-def _is_large(shape: tuple[int, ...]) -> bool:
+def _is_large(x: Array) -> bool:
     """False for a batch of any size, which is exported and has no gradients."""
-    return all(isinstance(n, int) for n in shape) and math.prod(shape) > _LARGE
+    return all(isinstance(n, int) for n in x.shape) and math.prod(x.shape) > _LARGE
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
