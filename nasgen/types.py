@@ -200,8 +200,13 @@ class Task(NamedTuple):
         return max(self.sides)
 
     @property
+    def dims(self) -> int:
+        """Along how many sides windows extend: 2, or 1 for series."""
+        return len(self.input_shape) - 1
+
+    @property
     def is_series(self) -> bool:
-        return len(self.input_shape) == 2
+        return self.dims == 1
 
     @property
     def is_dense(self) -> bool:

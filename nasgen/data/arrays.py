@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from nasgen.data import targets
+from nasgen.data.npy import read_header
 from nasgen.data.rows import Rows, take
 from nasgen.data.task import (
     Dataset,
@@ -160,15 +161,8 @@ def read_npz(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
 def _check_header(archive: zipfile.ZipFile, name: str) -> None:
     members = archive.namelist()
     member = f"{name}.npy" if f"{name}.npy" in members else name
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
     with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in readers:
-            raise ValueError(f"{name!r} is of the format's version {version}")
-        shape, _, dtype = readers[version](file)
+        shape, dtype = read_header(file, repr(name))
     promised, held = math.prod(shape) * dtype.itemsize, archive.getinfo(member).file_size
     if not dtype.hasobject and promised > held:  # NumPy itself refuses objects
         raise ValueError(f"{name!r} of shape {shape} takes {promised} bytes; the file has {held}")

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from nasgen.data.npy import read_header
+
 _CODE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|[US]\d{1,6}|O8?)")
 _LEAVES = (str, bytes, bytearray, int, float, bool, type(None), np.ndarray)
 _NDARRAY = object()  # the class, which only `_reconstruct` is given
@@ -47,16 +49,9 @@ def read_npy(path: str | os.PathLike) -> np.ndarray | list:
     Raises ValueError, in one line, where the file will not do.
     """
     path = Path(path)
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
     try:
         with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            if version not in readers:
-                raise ValueError(f"it is of the format's version {version}")
-            shape, _, dtype = readers[version](file)
+            shape, dtype = read_header(file, "it")
             if dtype.hasobject:
                 return read_pickle(file, path.name)
             promised, held = math.prod(shape) * dtype.itemsize, path.stat().st_size

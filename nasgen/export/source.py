@@ -26,7 +26,7 @@ _MODULES = {
     "depthwise": ("Depthwise", "kernel", {"relu": True, "norm": "affine"}),
     "avg_pool": ("AvgPool", "kernel", {"relu": False, "norm": "plain"}),
     "linear": ("Linear", "out_channels", {"relu": False, "norm": "none", "bias": True}),
-    "pixelwise": ("Pixelwise", "out_channels", {"relu": True, "norm": "none", "bias": True}),
+    "pixelwise": ("Linear", "out_channels", {"relu": False, "norm": "none", "bias": True}),
     "identity": ("Norm", None, {"relu": False, "norm": "affine"}),
 }
 _OPTIONS = {"kernel": 1, "stride": 1, "dilation": 1, "relu": False, "bias": False, "norm": "none"}
@@ -213,6 +213,7 @@ def _module(layer: Layer, name: str) -> str:
     module, required, defaults = _MODULES[layer.kind]
     values = {**layer._asdict(), "kernel": _kernel(layer)}
     given = [str(values[required])] if required else []
+    given += ["mean=False"] if layer.kind == "pixelwise" else []
     for option, default in {**_OPTIONS, **defaults}.items():
         value = values[option]
         if option != required and value != default:

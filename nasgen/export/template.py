@@ -100,9 +100,10 @@ class AvgPool(nn.Module):
 
 
 class Linear(nn.Module):
-    """The mean over pixels, then a matrix."""
+    """A matrix, of the mean over pixels or (`mean=False`) of each pixel."""
 
     width: int
+    mean: bool = True
     relu: bool = False
     bias: bool = True
     norm: str | None = None
@@ -110,21 +111,7 @@ class Linear(nn.Module):
     @nn.compact
     def __call__(self, x):
         x = nn.relu(x) if self.relu else x
-        kernel = self.param("kernel", uniform, (x.shape[-1], self.width))
-        return finish(self, x.mean((1, 2)) @ kernel, self.bias, self.norm)
-
-
-class Pixelwise(nn.Module):
-    """A matrix at each pixel."""
-
-    width: int
-    relu: bool = True
-    bias: bool = True
-    norm: str | None = None
-
-    @nn.compact
-    def __call__(self, x):
-        x = nn.relu(x) if self.relu else x
+        x = x.mean((1, 2)) if self.mean else x
         kernel = self.param("kernel", uniform, (x.shape[-1], self.width))
         return finish(self, x @ kernel, self.bias, self.norm)
 

@@ -106,9 +106,9 @@ def polynomials(
         blocks.append(np.moveaxis(block, 2, 1))  # [batch, products, stages, costs]
     stages = np.concatenate(blocks, 1)
     stages = stages.reshape(len(there), stages.shape[1] * stages.shape[2], len(COSTS))
-    numbers = [(t.channels, t.num_classes, t.is_dense, t.stem_stride) for t in tasks]
-    channels, classes, dense, stem_stride = np.reshape(numbers, (-1, 4)).T.astype(float)
-    area = np.where(series, 3, 9)  # of windows of three
+    # area: of windows of three
+    numbers = [(t.channels, t.num_classes, t.is_dense, t.stem_stride, 3**t.dims) for t in tasks]
+    channels, classes, dense, stem_stride, area = np.reshape(numbers, (-1, 5)).T.astype(float)
     first, end = pixels[:, 0], pixels[:, -1]
     step, zero, one = float(CHANNEL_STEP), np.zeros(len(there)), np.ones(len(there))
     table = {
@@ -122,7 +122,7 @@ def polynomials(
         "product": (step**2 * one, step**2 * end, zero),
         "constant": (classes, zero, BYTES * classes),
     }
-    columns = {name: np.stack(parts, 1) for name, parts in table.items()}
+    columns = {name: _rows(*parts) for name, parts in table.items()}
     maps = np.zeros((*there.shape, len(COSTS)))
     if dense.any():
         strided, inputs = dense[:, None] * (macros.strides == 2), pixels[:, :-1]

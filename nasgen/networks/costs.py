@@ -170,19 +170,15 @@ class Bounds(NamedTuple):
 def bounds(tasks: Sequence[Task]) -> Bounds:
     """The bounds for a row of requests, a pytree of arrays `[requests]`, the numbers of their
     tasks; see `Bounds`. What is compiled with the bounds of some tasks serves all others."""
-    areas = [3 if task.is_series else 9 for task in tasks]  # of windows of three
-    numbers = [
-        (t.channels, t.stem_stride, t.num_classes, t.is_dense, area)
-        for t, area in zip(tasks, areas, strict=True)
-    ]
-    numbers = np.reshape(numbers, (-1, 5)).T.astype(np.float32)
-    channels, strides, classes, dense, area = numbers
+    numbers = [(t.channels, t.stem_stride, t.num_classes, t.is_dense, 3**t.dims) for t in tasks]
+    channels, strides, classes, dense, area = np.reshape(numbers, (-1, 5)).T.astype(np.float32)
     stem = Partial(_stem_bound, channels, strides, classes, dense, area)
     return Bounds(stem, Partial(_stage_bound, dense), Partial(_head_bound, classes, dense))
 
 
 def _stem_bound(input_channels, stride, classes, dense, area, channels, height, width):
-    """Of a dense task also the last two layers, which work at this size, at the least width."""
+    """Of a dense task also the last two layers, which work at this size, at the least width. area:
+    of windows of three."""
     height, width = _halved(height, stride), _halved(width, stride)
     pixels = height * width
     own = _layer(area * input_channels * channels, channels, pixels)

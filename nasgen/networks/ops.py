@@ -87,7 +87,7 @@ def _large_backward(stride, dilation, residuals, g):
 def _patch_products(x, g, shape: tuple[int, ...], stride: int, dilation: int):
     """The kernel's gradient: patches of `x` times `g`, summed over some examples at a time. Sums of
     bfloat16 are float32, as they are in native convolutions."""
-    rows, columns = _margins_of(shape, dilation)
+    rows, columns = _margins(shape, dilation)
     batch, out = g.shape[0], g.shape[1:3]
     some = _divisor(batch, max(_PATCHES // math.prod(out), 1))
     wide = jnp.promote_types(x.dtype, jnp.float32)
@@ -114,19 +114,15 @@ def _native(x, kernel, stride: int, dilation: int, *, groups: int):
         x,
         kernel,
         (stride, stride),
-        [(pad, pad) for pad in _margins(kernel, dilation)],
+        [(pad, pad) for pad in _margins(kernel.shape, dilation)],
         rhs_dilation=(dilation, dilation),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )
 
 
-def _margins(kernel: Array, dilation: int) -> tuple[int, int]:
-    """Rows and columns of padding on each side."""
-    return _margins_of(kernel.shape, dilation)
-
-
-def _margins_of(shape: tuple[int, ...], dilation: int) -> tuple[int, int]:
+def _margins(shape: tuple[int, ...], dilation: int) -> tuple[int, int]:
+    """Rows and columns of padding on each side, for a kernel of that shape."""
     rows, columns = (dilation * (k - 1) // 2 for k in shape[:2])
     return rows, columns
 
@@ -150,7 +146,7 @@ def depthwise(
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _shifted_depthwise(stride: int, dilation: int, x, kernel):
-    rows, columns = _margins(kernel, dilation)
+    rows, columns = _margins(kernel.shape, dilation)
     out = (out_size(x.shape[1], stride), out_size(x.shape[2], stride))
     padded = _pad(x, rows, rows, columns, columns)
     return _shift_and_add(padded, kernel, out, stride, dilation)
@@ -191,7 +187,7 @@ def _depthwise_backward(stride, dilation, residuals, g):
     shifted products."""
     x, kernel = residuals
     (rows, columns), (height, width) = kernel.shape[:2], x.shape[1:3]
-    pads = _margins(kernel, dilation)
+    pads = _margins(kernel.shape, dilation)
     low = [dilation * (k - 1) - pad for k, pad in zip(kernel.shape[:2], pads, strict=True)]
     sizes = zip(x.shape[1:3], g.shape[1:3], pads, strict=True)
     high = [size - (stride * (n - 1) + 1) + pad for size, n, pad in sizes]

@@ -81,7 +81,8 @@ def train(
 
 def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, Any]:
     """Tests the winner, exports it, writes the report."""
-    architecture, plan, scored = winner(config, request, folder)
+    chosen = winner(config, request, folder)
+    architecture, plan, _ = chosen
     finalists = read_finalists(folder)
     names = ("search", "baselines", *(("finalists",) if finalists else ()), "train")
     stages = {name: read_stage(folder, name) for name in names}
@@ -109,7 +110,7 @@ def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, A
     write_report(
         folder,
         outcome | methods | times | about,
-        candidates=_marked(candidates, folder, scored),
+        candidates=_marked(candidates, folder, chosen),
         curves=curves,
         history=metrics.read(folder / "train" / "metrics.jsonl"),
         architecture=architecture,
@@ -151,9 +152,9 @@ def _methods(folder: Path, stages: dict) -> tuple[dict[str, list[float]], dict[s
     return curves, figures
 
 
-def _marked(candidates: dict[str, np.ndarray], folder: Path, scored: int | None) -> dict[str, Any]:
+def _marked(candidates: dict[str, np.ndarray], folder: Path, chosen: Winner) -> dict[str, Any]:
     """The candidates with a mask of those scored exactly, told by their costs, and the winner,
-    where it is one of them."""
+    which joins them where it was drawn at random."""
     found, _ = _found(folder)
     exact = np.zeros(len(candidates["params"]), bool)
     places = []
@@ -161,7 +162,12 @@ def _marked(candidates: dict[str, np.ndarray], folder: Path, scored: int | None)
         same = (candidates["params"] == params) & (candidates["macs"] == macs)
         places.append(int(np.flatnonzero(same & ~exact)[0]))
         exact[places[-1]] = True
-    return {**candidates, "exact": exact, "winner": None if scored is None else places[scored]}
+    marked = {**candidates, "exact": exact}
+    if chosen.scored is not None:
+        return {**marked, "winner": places[chosen.scored]}
+    used = count(chosen.plan)
+    row = {"params": used.params, "macs": used.macs, "fits": True, "exact": False}
+    return {**{n: np.append(marked[n], row[n]) for n in row}, "winner": len(exact)}
 
 
 def results(

@@ -90,14 +90,15 @@ def _stack(places, cell: Cell, depth, column: int, nodes: list[int], lanes: list
         places[node, column] -= middle
 
 
-def draw_stages(architecture: Architecture, ops: Sequence[Op]) -> Figure:
-    """A panel a stage: its cell, and in the title its channels, stride and repeats."""
+def draw_stages(architecture: Architecture, ops: Sequence[Op], *, series: bool = False) -> Figure:
+    """A panel a stage: its cell, and in the title its channels, stride and repeats. series: their
+    windows have one side."""
     titles = [
         f"Stage {i}:  {s.repeats} cell{'s' * (s.repeats > 1)},  {s.channels} channels,  "
         f"stride {s.stride}"
         for i, s in enumerate(architecture.macro.stages)
     ]
-    return draw_cells(architecture.cells, titles, ops)
+    return draw_cells(architecture.cells, titles, ops, series=series)
 
 
 def draw_cells(
@@ -106,8 +107,9 @@ def draw_cells(
     ops: Sequence[Op],
     *,
     total_width: float = style.WIDTH,
+    series: bool = False,
 ) -> Figure:
-    """A panel a cell, as many in a row as fit the width (inches)."""
+    """A panel a cell, as many in a row as fit the width (inches). series: as in `draw_stages`."""
     layouts = [layout(cell) for cell in cells]
     widths = [
         max(part.columns[-1][1], 0.062 * len(t)) for part, t in zip(layouts, titles, strict=True)
@@ -133,13 +135,15 @@ def draw_cells(
             axes.text(left, top, titles[index], va="top", fontsize=style.TEXT, color=style.INK)
             low, high = layouts[index].low, layouts[index].high
             middle = top - TITLE - (height - TITLE) / 2 - (low + high) / 2
-            _draw(axes, cells[index], ops, layouts[index], left, middle)
+            _draw(axes, cells[index], ops, layouts[index], left, middle, series)
             left += widths[index] + BETWEEN
         top -= height + BETWEEN * 0.8
     return figure
 
 
-def _draw(axes: Axes, cell: Cell, ops: Sequence[Op], places: Layout, x: float, y: float) -> None:
+def _draw(
+    axes: Axes, cell: Cell, ops: Sequence[Op], places: Layout, x: float, y: float, series: bool
+) -> None:
     for curve in routes(cell, places):
         points = [(px + x, py + y) for px, py in curve]
         path = Path(points, [Path.MOVETO, *[Path.CURVE4] * (len(points) - 1)])
@@ -157,7 +161,7 @@ def _draw(axes: Axes, cell: Cell, ops: Sequence[Op], places: Layout, x: float, y
     for node, (column, middle) in enumerate(places.boxes):
         left, right = places.columns[column]
         op = None if node in (0, output) else ops[cell.ops[node - 1]]
-        text = {0: "in", output: "out"}.get(node) or _label(op)
+        text = {0: "in", output: "out"}.get(node) or _label(op, series)
         tint = "white" if op is None else _TINTS.get(op.kind.split("_")[0], _TINTS.get(op.kind))
         corner = (left + x + 0.05, middle + y - HEIGHT / 2 + 0.05)
         size = (right - left - 0.1, HEIGHT - 0.1)
@@ -168,9 +172,9 @@ def _draw(axes: Axes, cell: Cell, ops: Sequence[Op], places: Layout, x: float, y
         axes.text(*centre, text, fontsize=7.5, color=style.INK, **place)
 
 
-def _label(op: Op) -> str:
-    size = f"\n{op.kernel}\N{MULTIPLICATION SIGN}{op.kernel}" if op.kernel else ""
-    return op.kind + size
+def _label(op: Op, series: bool) -> str:
+    sides = [str(op.kernel)] * (1 if series else 2)
+    return op.kind + ("\n" + "\N{MULTIPLICATION SIGN}".join(sides) if op.kernel else "")
 
 
 def _ports(cell: Cell, places: Layout) -> dict[tuple[int, int], float]:

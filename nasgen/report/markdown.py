@@ -147,11 +147,12 @@ def _draw(
         return None
     from nasgen.report import cell_graph, plots
 
-    made = {"cells": cell_graph.draw_stages(architecture, space.ops)}
+    made = {"cells": cell_graph.draw_stages(architecture, space.ops, series=task.is_series)}
     if any(len(values) for values in curves.values()):
         made["search"] = plots.search_curves(curves, score=str(results.get("fitness", "score")))
     if len(candidates.get("params", ())):
-        made["candidates"] = plots.candidates(**_masks(candidates, budget), budget=budget)
+        masks, example = _masks(candidates, budget), words.examples(task, number=1)
+        made["candidates"] = plots.candidates(**masks, budget=budget, example=example)
     if history:
         chosen = results.get("kept_step")
         made["training"] = plots.training_curves(history, task, chosen=chosen)

@@ -26,9 +26,11 @@ def candidates(
     fits: Bool[np.ndarray, " networks"],
     exact: Bool[np.ndarray, " networks"],
     winner: int | None = None,
+    example: str = "image",
 ) -> Figure:
     """Params against MACs of all sampled candidates (masks say which fit and which were scored
-    exactly), the budget's limits, and the winner by its index."""
+    exactly), the budget's limits, and the winner by its index. example: what MACs are for one of.
+    """
     figure, (axes,) = style.figure(4.4)
     groups = (
         (~fits, "over the budget", {"c": style.GREY, "s": 9, "alpha": 0.6, "marker": "x"}),
@@ -48,7 +50,9 @@ def candidates(
     _limits(axes, budget)
     count_axis(axes.xaxis)
     count_axis(axes.yaxis)
-    style.finish(axes, title="Candidates and the budget", x="parameters", y="MACs for one image")
+    style.finish(
+        axes, title="Candidates and the budget", x="parameters", y=f"MACs for one {example}"
+    )
     box = {"fontsize": style.SMALL, "frameon": False, "labelcolor": style.INK}
     figure.legend(loc="outside lower center", ncols=4, handletextpad=0.2, **box)
     return figure

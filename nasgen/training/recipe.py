@@ -103,7 +103,7 @@ def check_recipe(recipe: Recipe, task: Task, *, teacher: bool) -> None:
             f"{recipe.micro_batches}."
         )
     for option, (kinds, images) in _LIMITS.items():
-        given, series = getattr(recipe, option), len(task.input_shape) == 2
+        given, series = getattr(recipe, option), task.is_series
         if given and (task.kind not in kinds or (images and series)):
             of = f"{task.kind} of {'series' if series else 'images'}"
             raise ValueError(
@@ -138,7 +138,6 @@ def preparation(recipe: Recipe, data: Dataset) -> PrepareFn:
     each, numbers standardised. All of it follows from the key, that is from the step."""
     task, units = data.task, units_of(data)
     pixels = recipe.auto_augment and pixel_scale(data.train.x, data.mean, data.std)
-    dense = task.kind not in _WHOLE
 
     def prepare(batch, key: Array):
         shift_key, flip_key, rest = jax.random.split(key, 3)
@@ -155,7 +154,7 @@ def preparation(recipe: Recipe, data: Dataset) -> PrepareFn:
             x = auto_augment(keys["policy"], x, policy=recipe.auto_augment, pixels=pixels)
         if recipe.erasing:
             x = random_erasing(keys["erasing"], x, probability=recipe.erasing)
-        if dense:  # with a last axis as inputs have it
+        if task.is_dense:  # with a last axis as inputs have it
             y = move(y if y.ndim == x.ndim else y[..., None]).reshape(y.shape)
         targets = standardised(y, units)
         if task.kind == "classification":

@@ -11,7 +11,7 @@ from nasgen.types import Architecture, Cell, Op, Task
 
 def make_plan(architecture: Architecture, ops: tuple[Op, ...], task: Task) -> Plan:
     """The network of `architecture` for `task`; `ops` is the vocabulary of its cells' space."""
-    build, dims = builder(task.input_shape), 1 if task.is_series else 2
+    build, dims = builder(task.input_shape), task.dims
     stages, final_width = architecture.macro
     channels = stages[0].channels
     stem = Layer("conv", task.channels, channels, 3, task.stem_stride, norm="affine", dims=dims)
@@ -49,8 +49,7 @@ def _add_dense_head(
         doubled = _add_upsample(build, f"head_up{level}", width, values, build.sizes[finer])
         lateral = Layer("conv", channels, width, relu=True, norm="affine")
         values = doubled, build.add(f"head_map{level}", lateral, (finer,))
-    dims = 1 if task.is_series else 2
-    smooth = Layer("depthwise", width, width, 3, relu=True, norm="affine", dims=dims)
+    smooth = Layer("depthwise", width, width, 3, relu=True, norm="affine", dims=task.dims)
     value = build.add("head_smooth", smooth, values)
     classifier = Layer("pixelwise", width, task.num_classes, relu=True, bias=True)
     value = build.add("classifier", classifier, (value,))
