@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from nasgen import data
-from nasgen.data.natural import natural_batch
 from nasgen.data.task import Dataset, Split
-from nasgen.keys import children, generator
+from nasgen.keys import children
 from nasgen.networks.plan import Plan
 from nasgen.networks.plans import PLANS
 from nasgen.pipeline.config import TASKS, nearest
+from nasgen.pipeline.examples import examples_of
 from nasgen.proxies import PROXIES, Ensemble, Passes, Proxy, engine
 from nasgen.proxies.bare import named_by_use
 from nasgen.proxies.engine import Scores, check_batch
@@ -105,14 +105,9 @@ def batch_of(task: Any, key: Key[Array, ""], num: Any) -> tuple[Task, Split]:
         raise ValueError(f"`batch` must be a whole number of at least 2; got {num!r}.")
     if isinstance(task, str):
         task = _built_in(task)
-    if isinstance(task, Task):
-        return task, Split(*natural_batch(key, num, task))
-    if isinstance(task, Dataset):
-        examples = len(task.train.y)
-        if num > examples:
-            raise ValueError(f"`batch` must be in 2..{examples}, the training examples; got {num}.")
-        rows = generator(key).choice(examples, num, replace=False)
-        return task.task, Split(np.asarray(task.train.x[rows], np.float32), task.train.y[rows])
+    if isinstance(task, Task | Dataset):
+        about = task.task if isinstance(task, Dataset) else task
+        return about, examples_of(key, task, num)
     if isinstance(task, tuple | list) and len(task) == 2:
         return _given(*(np.asarray(part) for part in task))
     raise ValueError(

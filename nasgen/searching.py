@@ -16,8 +16,9 @@ from nasgen.models.accuracy import PREDICTED_ACCURACY
 from nasgen.networks.latency_model import predict
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import latency
+from nasgen.pipeline.examples import examples_of
 from nasgen.pipeline.fitness import STEPS
-from nasgen.pipeline.problems import UserFitness, batch_of, make_problem
+from nasgen.pipeline.problems import UserFitness, make_problem
 from nasgen.pipeline.request import check_budget, check_latency
 from nasgen.pretrained.bundle import Bundle, load_bundle
 from nasgen.search.halving import Train, successive_halving
@@ -93,7 +94,7 @@ def search(
         bundle,
         about,
         budget,
-        batch_of(keys["batch"], source, batch),
+        examples_of(keys["batch"], source, batch),
         fitness=fitness,
         steps=training_steps,
         latency=predictor,

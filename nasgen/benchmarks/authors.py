@@ -20,8 +20,9 @@ from nasgen import pretrained, published
 from nasgen.benchmarks.search import first_at_least, note_median
 from nasgen.keys import children
 from nasgen.pipeline.config import COMMON, METHODS, UserError, check, some_of, text, whole, wholes
+from nasgen.pipeline.examples import examples_of
 from nasgen.pipeline.kept_search import found_to_json, kept_search
-from nasgen.pipeline.problems import batch_of, make_problem
+from nasgen.pipeline.problems import make_problem
 from nasgen.pipeline.stages import Stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_json, write_results
 from nasgen.pretrained.bundle import Bundle, load_bundle
@@ -89,7 +90,7 @@ def authors(name: str, num: int) -> Side:
 
 def _problem(config: ConfigDict, bundle: Bundle, name: str, side: Side, seed: int) -> Problem:
     keys, task = children(jax.random.key(seed), "problem", "batch"), side.task
-    batch = batch_of(keys["batch"], task, config.batch[name])
+    batch = examples_of(keys["batch"], task, config.batch[name])
     return make_problem(keys["problem"], bundle, task, side.budget, batch, fitness="t_cet")
 
 

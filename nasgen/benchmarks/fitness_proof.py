@@ -20,8 +20,9 @@ from nasgen.keys import children
 from nasgen.models.accuracy import PREDICTED_ACCURACY
 from nasgen.pipeline import fitness_training
 from nasgen.pipeline.config import UserError, boolean, number, one_of, text, whole
+from nasgen.pipeline.examples import examples_of
 from nasgen.pipeline.fitness_table import BUILT_IN
-from nasgen.pipeline.problems import batch_of, make_problem
+from nasgen.pipeline.problems import make_problem
 from nasgen.pipeline.stages import Stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_json
 from nasgen.pretrained.bundle import Bundle, load_accuracy, load_bundle
@@ -138,7 +139,7 @@ def find(
     """What each method finds for one seed, and its fitness."""
     keys = children(key, "problem", "batch", *METHODS)
     budget, task = Budget(params=settings.params, macs=settings.macs), dataset.task
-    batch = batch_of(keys["batch"], dataset, settings.score_batch)
+    batch = examples_of(keys["batch"], dataset, settings.score_batch)
     options = dict(fitness=PREDICTED_ACCURACY, steps=settings.steps, cells_per_macro=1)
     problem = make_problem(keys["problem"], bundle, task, budget, batch, **options)
     (one,) = draw_within(keys["random"], problem, 1)

@@ -31,8 +31,9 @@ from nasgen.pipeline.config import (
     whole,
     wholes,
 )
+from nasgen.pipeline.examples import examples_of
 from nasgen.pipeline.kept_search import found_to_json, kept_search
-from nasgen.pipeline.problems import batch_of, make_problem
+from nasgen.pipeline.problems import make_problem
 from nasgen.pipeline.request import check_budget
 from nasgen.pipeline.stages import Stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_json, write_results
@@ -88,7 +89,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     stages = []
     for seed in config.seeds:
         keys = children(jax.random.key(seed), "problem", "batch")
-        batch = batch_of(keys["batch"], task, config.batch)
+        batch = examples_of(keys["batch"], task, config.batch)
         problem = make_problem(
             *(keys["problem"], bundle, task, budget, batch), fitness=config.fitness
         )

@@ -40,6 +40,28 @@ def random_flip(
     return jnp.where(flipped, x[:, :, ::-1], x)
 
 
+def moved(
+    shift_key: Key[Array, ""],
+    flip_key: Key[Array, ""],
+    x: Num[Array, "batch *places channels"],
+    y: Num[Array, "batch *target"],
+    *,
+    max_shift: int,
+    flip: bool,
+    dense: bool,
+) -> tuple[Num[Array, "batch *places channels"], Num[Array, "batch *target"]]:
+    """Inputs shifted and (`flip`) mirrored at random; with them, where each place has a target
+    (`dense`), their targets."""
+
+    def move(x: Array) -> Array:
+        x = random_shift(shift_key, x, max_shift=max_shift)
+        return random_flip(flip_key, x) if flip else x
+
+    if dense:  # with a last axis as inputs have it
+        y = move(y if y.ndim == x.ndim else y[..., None]).reshape(y.shape)
+    return move(x), y
+
+
 def random_resized_crop(
     key: Key[Array, ""],
     x: Float[Array, "batch height width channels"],

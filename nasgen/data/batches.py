@@ -52,3 +52,8 @@ def _ahead(batch: Callable[[int], tuple]) -> Callable[[int], tuple]:
         return this.result()
 
     return ahead
+
+
+def filled(array: Num[np.ndarray, "examples *rest"], size: int) -> Num[np.ndarray, "size *rest"]:
+    """With zeros behind, as many as make a batch of that size."""
+    return np.pad(array, ((0, size - len(array)), *((0, 0),) * (array.ndim - 1)))

@@ -4,12 +4,14 @@
     photos/train/cat/1.png  photos/test/dog/2.jpg   split as the folders say
 
 Names of classes, in the order of numbers or of letters, are kept in the task. Hidden files are
-passed over. Nothing is read outside the folder, and pictures are known by their content.
+passed over. Nothing is read outside the folder, and pictures are known by their content. Where all
+of them would take more than half of the memory, each is read when it is needed.
 """
 
 import os
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +20,10 @@ from PIL import Image
 
 from nasgen.data.arrays import from_arrays
 from nasgen.data.images import Form, common_form, form_notes, form_of, pixels
+from nasgen.data.rows import Rows, Unreadable, one_by_one
 from nasgen.data.splits import held_out_parts, split_of
 from nasgen.data.targets import MIN_EXAMPLES, in_order
-from nasgen.data.task import Dataset, check_memory
+from nasgen.data.task import Dataset, fits
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 FORMATS = ("PNG", "JPEG")
@@ -42,8 +45,10 @@ def from_image_folder(
     """A data set from a folder of class folders, which may lie in folders train, validation, test.
 
     size: of each side in pixels; by default the median height and width. corrupt: `refuse` stops at
-    images that cannot be read, `skip` leaves them out and says so. The task takes the folder's
-    name. Raises ValueError, in one line, where the folder will not do.
+    images that cannot be read, `skip` leaves them out and says so. Of images that are read when
+    they are needed only the headers are read before, unless some are to be skipped: then each is
+    once. The task takes the folder's name. Raises ValueError, in one line, where the folder will
+    not do.
     """
     if corrupt not in CORRUPT:
         raise ValueError(f"`corrupt` must be one of {', '.join(CORRUPT)}; got {corrupt!r}.")
@@ -65,8 +70,12 @@ def from_image_folder(
             f"'{first.file.relative_to(root)}' ({first.why})."
         )
     form = common_form(forms, size=size)
-    check_memory((len(forms), *form), "path", "set a smaller `size`")
-    decoded = {part: _decode(files, form) for part, files in opened.items()}
+    if fits((len(forms), *form), part=0.5):
+        decoded = {part: _decode(files, form) for part, files in opened.items()}
+    else:
+        check = corrupt == "skip"
+        decoded = {p: _decode_later(files, form, root, check) for p, files in opened.items()}
+        notes.append("Images are read from the disk as they are needed.")
     broken = [one for _, _, broken in decoded.values() for one in broken]
     if broken:
         notes.append(_say_broken(broken, sum(map(len, opened.values())), root, corrupt))
@@ -215,6 +224,41 @@ def _decode(
         except Exception as error:  # as above
             broken.append(one._replace(why=_reason(error)))
     return x[: len(good)], good, broken
+
+
+def _decode_later(
+    files: Sequence[_Labelled], form: Form, root: Path, check: bool
+) -> tuple[Rows, list[_Labelled], list[_Labelled]]:
+    """As `_decode`, but of images that are read when they are asked for; check: whether each is
+    read once to know."""
+
+    def why_not(one: _Labelled) -> str:
+        if one.form is None or not check:
+            return one.why
+        try:
+            with _opened(one.file) as image:
+                image.load()
+        except Exception as error:  # as above
+            return _reason(error)
+        return ""
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        reasons = list(pool.map(why_not, files))
+    good = [one for one, why in zip(files, reasons, strict=True) if not why]
+    broken = [one._replace(why=why) for one, why in zip(files, reasons, strict=True) if why]
+
+    def picture(index: int) -> np.ndarray:
+        file = good[index].file
+        try:
+            with _opened(file) as image:
+                return pixels(image, form)
+        except Exception as error:  # as above
+            raise Unreadable(
+                f"`path` must hold images that can be read; '{file.relative_to(root)}' cannot "
+                f"({_reason(error)}): remove it, or set `corrupt` to 'skip'."
+            ) from None
+
+    return one_by_one(picture, (len(good), *form), threads=True), good, broken
 
 
 def _opened(file: Path) -> Image.Image:

@@ -25,7 +25,9 @@ def form_of(image: Image.Image) -> Form:
     width, height = image.size
     if min(width, height) < MIN_SIDE or max(width, height) > MAX_SIDE:
         raise ValueError(f"{height}x{width} pixels; sides must be {MIN_SIDE}..{MAX_SIDE}")
-    if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # orientation: lies on its side
+    # Of a PNG without, Pillow would read all of it, lest it stand behind the pixels.
+    has_exif = image.format != "PNG" or {"exif", "Raw profile type exif"} & image.info.keys()
+    if has_exif and image.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # lies on its side
         height, width = width, height
     return Form(height, width, 1 if image.mode[0] in "1LIF" else 3)
 

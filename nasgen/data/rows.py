@@ -20,6 +20,10 @@ SAMPLE = 1024  # rows that stand for all where statistics are taken
 Read = Callable[[np.ndarray], np.ndarray]
 
 
+class Unreadable(ValueError):
+    """An example that was to be read when it was needed cannot be; the message names it."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """`shape[0]` examples behind a function that reads them, standardised on the way.

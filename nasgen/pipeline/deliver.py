@@ -97,7 +97,7 @@ def hand_over(config: ConfigDict, request: Request, folder: Path) -> dict[str, A
         predictor=request.latency,
         card={
             "budget": request.budget,
-            "chosen": finalists and finalists_in_words(finalists),
+            "chosen": finalists and finalists_in_words(finalists, request.dataset.task),
         },
     )
     curves, methods = _methods(folder, stages)

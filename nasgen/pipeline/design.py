@@ -23,8 +23,9 @@ from nasgen.compile_clock import CLOCK
 from nasgen.keys import children
 from nasgen.pipeline import deliver, finalists
 from nasgen.pipeline.config import SEARCHES, UserError
+from nasgen.pipeline.examples import examples_of
 from nasgen.pipeline.kept_search import found_to_json, kept_search
-from nasgen.pipeline.problems import batch_of, make_problem
+from nasgen.pipeline.problems import make_problem
 from nasgen.pipeline.request import Request
 from nasgen.pipeline.stages import Stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_json, write_results
@@ -53,7 +54,7 @@ def stages_of(config: ConfigDict, workdir: Workdir, request: Request) -> list[St
         ),
         Stage("baselines", ("baselines.json",), lambda: _baselines(config, request, workdir)),
     ]
-    if finalists.wanted(config, request.dataset.task):
+    if config.design.finalists:
         halve = partial(_finalists, config, request, folder)
         stages.append(Stage("finalists", (finalists.FILE,), halve))
     stages += [
@@ -89,7 +90,7 @@ def _problem(config: ConfigDict, request: Request) -> Problem:
         request.bundle,
         request.dataset.task,
         request.budget,
-        batch_of(keys["batch"], request.dataset, settings.score_batch),
+        examples_of(keys["batch"], request.dataset, settings.score_batch),
         fitness=settings.fitness,
         steps=config.train.steps,
         latency=request.latency,

@@ -5,7 +5,7 @@ A fitness is a forecast. Where it errs, everything that it praises errs alike, a
 search are edits of each other: so no two of its finalists cost the same, and beside them stands one
 network that is drawn at random and fitted to the budget.
 
-    finalists.json   the networks; rounds: steps, who trained, validation accuracies; the winner
+    finalists.json   the networks; rounds: steps, who trained, the validation metric; the winner
 """
 
 import json
@@ -25,6 +25,7 @@ from nasgen.networks.plans.open import make_plan
 from nasgen.networks.programs import PROGRAMS
 from nasgen.pipeline.kept_search import found_scores
 from nasgen.pipeline.workdir import write_json
+from nasgen.report import words
 from nasgen.search.draws import draw_within
 from nasgen.search.halving import successive_halving
 from nasgen.search.problem import BudgetError, Problem, within
@@ -32,23 +33,11 @@ from nasgen.spaces import Space
 from nasgen.spaces.formats import architecture_from_json, architecture_to_json
 from nasgen.training.brief import BriefRecipe, signatures, train_briefly
 from nasgen.training.progress import announce, duration
-from nasgen.types import Architecture, Task
+from nasgen.training.units import units_of
+from nasgen.types import METRICS, Architecture
 
 FILE = "finalists.json"
 _RECIPE = ("batch_size", "learning_rate", "weight_decay", "max_shift", "flip")  # of the winner's
-
-
-def wanted(config: ConfigDict, task: Task) -> bool:
-    """Whether the config asks for finalists and the task is one that trains briefly; says where
-    not."""
-    if not config.design.finalists:
-        return False
-    if task.kind != "classification":
-        announce(
-            "finalists", f"none: brief training knows classes only; {task.name} is {task.kind}"
-        )
-        return False
-    return True
 
 
 def train_finalists(
@@ -70,16 +59,17 @@ def train_finalists(
     index = {one: number for number, one in enumerate(architectures)}
     rounds, known = [], _trained_before(folder, networks)
     seed = int(generator(keys["training"]).integers(2**32))
+    sign = 1 if METRICS[dataset.task.metric].higher else -1
 
     def train(some: list[Architecture], steps: int) -> np.ndarray:
-        rounds.append({"steps": steps, "networks": [index[one] for one in some], "accuracies": []})
+        rounds.append({"steps": steps, "networks": [index[one] for one in some], "values": []})
         for number in rounds[-1]["networks"]:
-            accuracy = known.get((steps, number))
-            if accuracy is None:
-                accuracy = _train(config, dataset, plans[number], number, steps, seed)
-            rounds[-1]["accuracies"].append(accuracy)
+            value = known.get((steps, number))
+            if value is None:
+                value = _train(config, dataset, plans[number], number, steps, seed)
+            rounds[-1]["values"].append(value)
             write_json(folder / FILE, {"networks": networks, "rounds": rounds, "winner": None})
-        return np.array(rounds[-1]["accuracies"])
+        return sign * np.array(rounds[-1]["values"])
 
     halved = successive_halving(architectures, train, steps=config.design.finalist_steps)
     winner = halved.order[0]
@@ -118,7 +108,7 @@ def choose(
 
 
 def _trained_before(folder: Path, networks: list[dict[str, Any]]) -> dict[tuple[int, int], float]:
-    """Validation accuracies by steps and network, of an interrupted run of the same finalists."""
+    """The validation metric by steps and network, of an interrupted run of the same finalists."""
     try:
         kept = json.loads((folder / FILE).read_text())
         if [one["architecture"] for one in kept["networks"]] != [
@@ -126,9 +116,9 @@ def _trained_before(folder: Path, networks: list[dict[str, Any]]) -> dict[tuple[
         ]:
             return {}
         return {
-            (one["steps"], number): np.nan if accuracy is None else accuracy
+            (one["steps"], number): np.nan if value is None else value
             for one in kept["rounds"]
-            for number, accuracy in zip(one["networks"], one["accuracies"], strict=False)
+            for number, value in zip(one["networks"], one["values"], strict=False)
         }
     except (OSError, ValueError, KeyError, TypeError):
         return {}
@@ -137,16 +127,18 @@ def _trained_before(folder: Path, networks: list[dict[str, Any]]) -> dict[tuple[
 def _train(
     config: ConfigDict, dataset: Dataset, plan: Plan, number: int, steps: int, seed: int
 ) -> float:
-    """The validation accuracy after so many steps; NaN where training diverges."""
-    started = time.perf_counter()
+    """The validation metric after so many steps; NaN where training diverges."""
+    started, task = time.perf_counter(), dataset.task
     recipe = BriefRecipe(steps=(steps,), **{name: config.train[name] for name in _RECIPE})
-    PROGRAMS.compile(signatures(plan, recipe.batch_size))
-    found = train_briefly(plan, dataset.train, dataset.validation, recipe, seed=seed)
-    accuracy = float(found.accuracies[-1])
-    said = "does not train" if np.isnan(accuracy) else f"validation accuracy {accuracy:.1%}"
+    PROGRAMS.compile(signatures(plan, min(recipe.batch_size, len(dataset.train.y))))
+    parts = dataset.train, dataset.validation
+    found = train_briefly(plan, task, *parts, recipe, seed=seed, units=units_of(dataset))
+    value = float(found.values[-1])
+    reached = f"validation {words.title(task)} {words.amount(value, task)}"
+    said = "does not train" if np.isnan(value) else reached
     took = duration(time.perf_counter() - started)
     announce(f"finalist {number + 1}", f"{said} after {steps} steps, {took}")
-    return accuracy
+    return value
 
 
 def read_finalists(folder: Path) -> dict[str, Any] | None:

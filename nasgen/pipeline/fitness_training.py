@@ -148,14 +148,16 @@ def train_one(folder: Path, index: int, row: dict[str, Any]) -> str:
     recipe = BriefRecipe(**{**row["recipe"], "steps": tuple(row["recipe"]["steps"])})
     PROGRAMS.compile(signatures(plan, min(recipe.batch_size, len(train.y))), threads=1)
     prepared = time.process_time()
-    brief = train_briefly(plan, train, evaluation, recipe, seed=row["seed"])
+    brief = train_briefly(plan, task, train, evaluation, recipe, seed=row["seed"])
     spent = {"prepare": prepared - started, "train": time.process_time() - prepared}
     values = {name: float(column[0]) for name, column in scores.values.items()}
     file = part_file(folder, index)
     with (file.parent / f".{file.name}").open("wb") as stream:
-        np.savez(stream, **brief._asdict(), **_json(proxies=values, cpu_seconds=spent))
+        arrays = {name: getattr(brief, name) for name in ("losses", "train_losses", "seconds")}
+        known = _json(proxies=values, cpu_seconds=spent)
+        np.savez(stream, accuracies=brief.values, **arrays, **known)
     os.replace(file.parent / f".{file.name}", file)
-    return f"{task.name} {brief.accuracies[-1]:.1%} in {brief.seconds:.0f} s"
+    return f"{task.name} {brief.values[-1]:.1%} in {brief.seconds:.0f} s"
 
 
 def _json(**values: Any) -> dict[str, str]:

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
-from nasgen.data.natural import natural_batch
-from nasgen.data.task import Dataset
+from nasgen.data.task import Split
 from nasgen.keys import children, generator
 from nasgen.models import mixture
 from nasgen.models.accuracy import PREDICTED_ACCURACY, Accuracy
@@ -43,13 +42,6 @@ _START_FINAL = 128
 UserFitness = Callable[[Sequence[Architecture]], Float[np.ndarray, " architectures"]]
 
 
-class Batch(NamedTuple):
-    """The images that networks are scored on, and their labels."""
-
-    images: Float[np.ndarray, "batch height width channels"]
-    labels: Int[np.ndarray, " batch"]
-
-
 class Fitness(NamedTuple):
     """What is maximised; fields as in `Problem`."""
 
@@ -58,24 +50,11 @@ class Fitness(NamedTuple):
     combine: Callable[[Parts], Float[np.ndarray, " architectures"]]
 
 
-def batch_of(key: Key[Array, ""], source: Dataset | Task, size: int) -> Batch:
-    """`size` random training examples, or natural images where there is a task without data.
-
-    Raises ValueError where there are fewer examples."""
-    if isinstance(source, Task):
-        return Batch(*natural_batch(key, size, source))
-    examples = len(source.train.y)
-    if not 2 <= size <= examples:
-        raise ValueError(f"`batch` must be in 2..{examples}, the training examples; got {size}.")
-    rows = generator(key).choice(examples, size, replace=False)
-    return Batch(source.train.x[rows], source.train.y[rows])
-
-
 def make_fitness(
     key: Key[Array, ""],
     fitness: str | UserFitness,
     task: Task,
-    batch: Batch,
+    batch: Split,
     *,
     space: str,
     accuracy: Accuracy | None = None,
@@ -127,7 +106,7 @@ def make_problem(
     bundle: Bundle,
     task: Task,
     budget: Budget,
-    batch: Batch,
+    batch: Split,
     *,
     fitness: str | UserFitness,
     steps: int = STEPS,

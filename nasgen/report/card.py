@@ -165,18 +165,16 @@ def _run(task: Task, no_onnx: str | None) -> str:
     rows = [(name, text.format(**fields)) for name, text in _FILES]
     rows = [(f"`{n}`", text) for n, text in [*rows[:-2], ("model.onnx", onnx), *rows[-2:]]]
     needs = "nothing else" + ("" if series else "; pictures also need `pillow`")
-    command = ["python model.py images.npy"] if task.kind == "classification" else []
-    call = "classes = model.predict(images, variables)"
     lines = [
         f"`model.py` needs `jax` and `flax`, {needs}. Raw",
         f"{many} are as they were before training: an array `[number, {sizes}]`.",
         "\n```",
         f"python predict.py {'table.csv series.npy' if series else 'photo.png images.npy'}",
-        *command,
+        f"python model.py images.npy{' predictions.npy' if task.is_dense else ''}",
         "```\n\n```python",
         "import model",
         "variables = model.load()",
-        *([call] if command else []),
+        f"{words.predictions(task)} = model.predict(images, variables)",
         "logits = model.logits(variables, model.standardise(images))",
         "```\n",
         _meaning(task),
@@ -219,20 +217,15 @@ def score(results: Mapping[str, Any], part: str, task: Task) -> str | None:
     if ends[0] is None and total and task.metric == "accuracy":
         ends = wilson_interval(value, total)
     if not all(map(defined, ends)) or not total:
-        return _amount(value, task)
-    # 97.5 %, 95.5 to 98.6 %
-    low = _amount(ends[0], task).removesuffix(" %")
+        return words.amount(value, task)
+    value, low, high = (words.amount(one, task) for one in (value, *ends))
     of = f"{number(total)} {words.examples(task, number=total)}"
-    return f"{_amount(value, task)} (95 % interval {low} to {_amount(ends[1], task)}, {of})"
+    return f"{value} (95 % interval {low.removesuffix(' %')} to {high}, {of})"
 
 
 def defined(value: float | None) -> bool:
     """Whether it is a figure; JSON has null for what is none."""
     return value is not None and math.isfinite(value)
-
-
-def _amount(value: float, task: Task) -> str:
-    return f"{100 * value:.1f} %" if METRICS[task.metric].fraction else f"{value:.4g}"
 
 
 def tested(results: Mapping[str, Any]) -> str:

@@ -111,7 +111,7 @@ def write_report(
         _figure(drawn, "search", "Best score so far of each method against networks scored."),
         _figure(drawn, "candidates", "Parameters against MACs of all candidates."),
         "## The finalists",
-        finalists_table(finalists) if finalists else "",
+        finalists_table(finalists, task) if finalists else "",
         "## The training",
         _figure(drawn, "training", f"Training loss and validation {words.title(task)} over steps."),
         _training(results, task),

@@ -42,6 +42,13 @@ _GIVES = {
     "segmentation": "a map of classes beside each {example}, and the share of each class",
     "dense_regression": "an array of numbers beside each {example}",
 }
+_PREDICTIONS = {
+    "classification": "classes",
+    "multi_label": "probabilities",
+    "regression": "numbers",
+    "segmentation": "classes",
+    "dense_regression": "numbers",
+}
 _LOSSES = {
     "cross_entropy": "cross-entropy",
     "binary_cross_entropy": "binary cross-entropy",
@@ -80,6 +87,11 @@ def gives(task: Task) -> str:
     return _GIVES[task.kind].format(example=examples(task, number=1))
 
 
+def predictions(task: Task) -> str:
+    """What `model.predict` returns, in a word."""
+    return _PREDICTIONS[task.kind]
+
+
 def head(task: Task) -> str:
     """How its network ends."""
     if task.is_dense:
@@ -109,6 +121,11 @@ def metric(task: Task) -> str:
 def title(task: Task) -> str:
     """What its metric is called."""
     return METRICS[task.metric].title
+
+
+def amount(value: float, task: Task) -> str:
+    """A value of its metric: `97.5 %`, or four digits where it is no fraction."""
+    return f"{100 * value:.1f} %" if METRICS[task.metric].fraction else f"{value:.4g}"
 
 
 def _unit(task: Task) -> str:

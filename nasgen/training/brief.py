@@ -10,20 +10,25 @@ gathered anew, with the averaged weights, on training images.
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Num
 
-from nasgen.data.augment import random_flip, random_shift
-from nasgen.data.batches import epoch_batches
+from nasgen.data.augment import moved
+from nasgen.data.batches import epoch_batches, filled
 from nasgen.data.task import Split
 from nasgen.networks import affine, padding, walks
 from nasgen.networks.network import draw_weights
 from nasgen.networks.padding import Weights, padded_layer
 from nasgen.networks.plan import Plan, weight_shapes
 from nasgen.networks.programs import PROGRAMS, Signature
+from nasgen.training import task_metrics
+from nasgen.training.losses import LOSSES
+from nasgen.training.units import Units, standardised
+from nasgen.types import Task
 
 _ALIGN = 16  # numbers: arrays in the vector begin where a processor likes to read
 
@@ -51,10 +56,10 @@ class BriefRecipe(NamedTuple):
 
 
 class Brief(NamedTuple):
-    """accuracies, losses: on the evaluation images at each of the recipe's `steps` (mean
-    cross-entropy in nats). train_losses: of every step's batch. seconds: wall, of it all."""
+    """values, losses: the task's metric and mean loss on the evaluation examples at each of the
+    recipe's `steps`. train_losses: of every step's batch. seconds: wall, of it all."""
 
-    accuracies: Float[np.ndarray, " evaluations"]
+    values: Float[np.ndarray, " evaluations"]
     losses: Float[np.ndarray, " evaluations"]
     train_losses: Float[np.ndarray, " steps"]
     seconds: float
@@ -116,48 +121,57 @@ def fresh_weights(rng: np.random.Generator, plan: Plan) -> list[Weights]:
 def loss_gradient(
     plan: Plan,
     weights: Sequence[Weights],
-    images: Float[np.ndarray, "batch *pixels channels"],
-    labels: Int[np.ndarray, " batch"],
+    x: Float[np.ndarray, "batch *places channels"],
+    targets: Num[np.ndarray, "batch *target"],
     run=PROGRAMS.run,
 ) -> tuple[float, list[dict[str, Any]]]:
-    """The mean cross-entropy and its gradient by every array, padded (a bias before a batch norm
-    has none)."""
+    """The mean of the plan's loss and its gradient by every array, padded (a bias before a batch
+    norm has none)."""
     of_norms: dict[int, tuple[Any, Any]] = {}
     norm = affine.batch_norm(weights, of_norms)
-    images = padding.pad_images(images)
-    forward = walks.walk_forward(plan, weights, images, run, norm=norm)
-    loss, seed = _cross_entropy(np.asarray(forward.values[-1]), labels)
+    forward = walks.walk_forward(plan, weights, padding.pad_images(x), run, norm=norm)
+    last = forward.values[-1]
+    loss, seed = _mean_loss(plan.loss, _logits(plan, last), targets)
+    seed = np.asarray(seed).reshape(last.shape)
     back = walks.walk_backward(plan, weights, forward, seed, run, norm=norm)
     rows: list[dict[str, Any]] = [{} if dw is None else {"kernel": dw} for dw in back.kernels]
     for index, (by_scale, by_shift) in of_norms.items():
         rows[index] |= {"scale": by_scale, "shift": by_shift}
-    if plan.steps[-1].layer.bias:
-        rows[-1]["bias"] = seed.sum(0)
-    return loss, rows
+    by_bias = seed.reshape(-1, seed.shape[-1]).sum(0)
+    for step, row in zip(plan.steps, rows, strict=True):
+        if step.layer.bias and step.layer.norm == "none":  # logits, or what is doubled to logits
+            row["bias"] = by_bias
+    return float(loss), rows
 
 
-def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
-    """The mean, and its gradient by the logits."""
-    shifted = logits - logits.max(1, keepdims=True)
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-    rows = np.arange(len(labels))
-    seed = np.exp(log_probabilities)
-    seed[rows, labels] -= 1
-    return -float(log_probabilities[rows, labels].mean()), seed / np.float32(len(labels))
+def _logits(plan: Plan, value: Any) -> Float[np.ndarray, "batch *places outputs"]:
+    """Of walks, in which series have a column."""
+    value = np.asarray(value)
+    places = plan.input_shape[:-1] if value.ndim > 2 else ()
+    return value.reshape(len(value), *places, plan.num_classes)
+
+
+@partial(jax.jit, static_argnums=0)
+@partial(jax.value_and_grad, argnums=1)
+def _mean_loss(name: str, logits: Array, targets: Array) -> Array:
+    return LOSSES[name](logits, targets).mean()
 
 
 def train_briefly(
     plan: Plan,
+    task: Task,
     train: Split,
     evaluation: Split,
     recipe: BriefRecipe = BriefRecipe(),  # noqa: B008 (immutable)
     *,
     seed: int,
+    units: Units | None = None,
     run=PROGRAMS.run,
     on_step: Callable[[int], None] = lambda done: None,
 ) -> Brief:
-    """Trains fresh weights on `train` and evaluates them on `evaluation`. Everything random follows
-    from `seed`. A loss that is no longer finite ends the run: what is left of it is NaN."""
+    """Trains fresh weights on `train` and evaluates them on `evaluation` by the task's metric.
+    Everything random follows from `seed`. units: of targets that are numbers (`units_of`). A loss
+    that is no longer finite ends the run: what is left of it is NaN."""
     started = time.perf_counter()
     vector, rng = lay_out(plan), np.random.default_rng([seed, 0])
     values = gather(vector, fresh_weights(rng, plan))
@@ -165,10 +179,12 @@ def train_briefly(
     batch_size = min(recipe.batch_size, len(train.y))
     batch = epoch_batches(train.x, train.y, batch_size, seed=seed)
     key = jax.random.key(seed)
-    accuracies, losses, train_losses = [], [], np.full(recipe.steps[-1], np.nan)
+    found, train_losses = [], np.full(recipe.steps[-1], np.nan)
     for step in range(recipe.steps[-1]):
         x, y = batch(step)
-        x = _augmented(jax.random.fold_in(key, step), x, recipe.max_shift, recipe.flip)
+        change = recipe.max_shift, recipe.flip, task.is_dense
+        ready = _prepared(jax.random.fold_in(key, step), x, y, units, *change)
+        x, y = (np.asarray(part) for part in ready)
         loss, gradients = loss_gradient(plan, views(vector, values), x, y, run)
         train_losses[step] = loss
         if not np.isfinite(loss):
@@ -182,13 +198,11 @@ def train_briefly(
         if step + 1 in recipe.steps:
             weights = views(vector, average)
             seen = settle(plan, weights, _plain(batch, step, recipe.statistics), run)
-            accuracy, loss = evaluate(plan, weights, seen, evaluation, batch_size, run)
-            accuracies.append(accuracy)
-            losses.append(loss)
+            options = dict(units=units, run=run)
+            found.append(evaluate(plan, task, weights, seen, evaluation, batch_size, **options))
         on_step(step + 1)
-    lacking = [np.nan] * (len(recipe.steps) - len(accuracies))
-    seconds = time.perf_counter() - started
-    return Brief(np.array(accuracies + lacking), np.array(losses + lacking), train_losses, seconds)
+    found += [(np.nan, np.nan)] * (len(recipe.steps) - len(found))
+    return Brief(*np.array(found).T, train_losses, time.perf_counter() - started)
 
 
 def learning_rate(recipe: BriefRecipe, step: int) -> float:
@@ -203,17 +217,14 @@ def learning_rate(recipe: BriefRecipe, step: int) -> float:
     return peak * 0.5 * (1 + np.cos(np.pi * min((step - warmup) / left, 1.0)))
 
 
-def _augmented(key: Array, x: np.ndarray, max_shift: int, flip: bool) -> np.ndarray:
-    if not (max_shift or flip):
-        return x
-    return np.asarray(_augment(key, x, max_shift, flip))
-
-
-@jax.jit(static_argnums=(2, 3))
-def _augment(key: Array, x: Array, max_shift: int, flip: bool) -> Array:
+@partial(jax.jit, static_argnums=(4, 5, 6))
+def _prepared(
+    key: Array, x: Array, y: Array, units: Units | None, max_shift: int, flip: bool, dense: bool
+) -> tuple[Array, Array]:
+    """A batch augmented, its targets as the loss takes them."""
     shift_key, flip_key = jax.random.split(key)
-    x = random_shift(shift_key, x, max_shift=max_shift)
-    return random_flip(flip_key, x) if flip else x
+    x, y = moved(shift_key, flip_key, x, y, max_shift=max_shift, flip=flip, dense=dense)
+    return x, standardised(y, units)
 
 
 def _plain(batch: Callable, step: int, number: int) -> list[np.ndarray]:
@@ -236,22 +247,31 @@ def settle(
 
 def evaluate(
     plan: Plan,
+    task: Task,
     weights: Sequence[Weights],
     statistics: affine.Statistics,
     split: Split,
     batch_size: int,
+    *,
+    units: Units | None = None,
     run=PROGRAMS.run,
 ) -> tuple[float, float]:
-    """Accuracy and mean cross-entropy over all images; the last batch is padded, not counted."""
-    norm, logits = affine.settled_norm(weights, statistics), []
+    """The task's metric and the mean loss over all examples; the last batch is filled up, which is
+    not counted."""
+    norm, rows, losses = affine.settled_norm(weights, statistics), [], []
     for start in range(0, len(split.y), batch_size):
-        images = split.x[start : start + batch_size]
-        lacking = batch_size - len(images)
-        images = np.pad(padding.pad_images(images), ((0, lacking), (0, 0), (0, 0), (0, 0)))
-        forward = walks.walk_forward(plan, weights, images, run, norm=norm)
-        logits.append(np.asarray(forward.values[-1])[: batch_size - lacking])
-    logits = np.concatenate(logits)
-    return float((logits.argmax(1) == split.y).mean()), _cross_entropy(logits, split.y)[0]
+        x, y = (part[start : start + batch_size] for part in split)
+        number = len(y)
+        x, y = (filled(part, batch_size) for part in (x, y))
+        forward = walks.walk_forward(plan, weights, padding.pad_images(x), run, norm=norm)
+        found = _judged(task.loss, task.metric, _logits(plan, forward.values[-1]), y, units)
+        for kept, of_batch in zip((losses, rows), found, strict=True):
+            kept.append(np.asarray(of_batch)[:number])
+    value = task_metrics.value(task.metric, np.concatenate(rows))
+    return value, float(np.concatenate(losses).mean(dtype=np.float64))
+
+
+_judged = jax.jit(task_metrics.judged, static_argnums=(0, 1))
 
 
 def signatures(plan: Plan, batch_size: int) -> list[Signature]:
@@ -262,7 +282,7 @@ def signatures(plan: Plan, batch_size: int) -> list[Signature]:
     images = padding.pad_images(np.zeros((batch_size, *plan.input_shape), np.float32))
     norm = affine.batch_norm(weights)
     forward = walks.walk_forward(plan, weights, images, run, norm=norm)
-    seed = np.zeros((batch_size, plan.num_classes), np.float32)
+    seed = np.zeros(forward.values[-1].shape, np.float32)
     walks.walk_backward(plan, weights, forward, seed, run, norm=norm)
     nothing = {i: affine.ones_zeros(forward.values[i].shape[-1]) for i in range(len(plan.steps))}
     walks.walk_forward(plan, weights, images, run, norm=affine.settled_norm(weights, nothing))

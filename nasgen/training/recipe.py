@@ -12,13 +12,7 @@ import jax
 import optax
 from jaxtyping import Array
 
-from nasgen.data.augment import (
-    mixup,
-    random_erasing,
-    random_flip,
-    random_resized_crop,
-    random_shift,
-)
+from nasgen.data.augment import mixup, moved, random_erasing, random_resized_crop
 from nasgen.data.auto_augment import POLICIES, auto_augment, pixel_scale
 from nasgen.data.task import Dataset
 from nasgen.keys import children
@@ -143,19 +137,14 @@ def preparation(recipe: Recipe, data: Dataset) -> PrepareFn:
         shift_key, flip_key, rest = jax.random.split(key, 3)
         keys = children(rest, "crop", "policy", "erasing", "mixup")
 
-        def move(x: Array) -> Array:
-            x = random_shift(shift_key, x, max_shift=recipe.max_shift)
-            return random_flip(flip_key, x) if recipe.flip else x
-
         x, y = batch
         x = random_resized_crop(keys["crop"], x, least=recipe.min_crop) if recipe.min_crop else x
-        x = move(x)
+        how = dict(max_shift=recipe.max_shift, flip=recipe.flip, dense=task.is_dense)
+        x, y = moved(shift_key, flip_key, x, y, **how)
         if recipe.auto_augment:
             x = auto_augment(keys["policy"], x, policy=recipe.auto_augment, pixels=pixels)
         if recipe.erasing:
             x = random_erasing(keys["erasing"], x, probability=recipe.erasing)
-        if task.is_dense:  # with a last axis as inputs have it
-            y = move(y if y.ndim == x.ndim else y[..., None]).reshape(y.shape)
         targets = standardised(y, units)
         if task.kind == "classification":
             one_hot = jax.nn.one_hot(y, task.num_classes)

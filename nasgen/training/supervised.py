@@ -20,14 +20,14 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree
 
-from nasgen.data.batches import epoch_batches
+from nasgen.data.batches import epoch_batches, filled
 from nasgen.data.task import Dataset, Split, check_objective
 from nasgen.training import sharding, task_metrics
 from nasgen.training.fit import Row, fit
 from nasgen.training.losses import LOSSES
 from nasgen.training.recipe import Recipe, check_recipe, optimizer, preparation
 from nasgen.training.state import LossFn, averaged, init_state
-from nasgen.training.units import Units, restored, standardised, units_of
+from nasgen.training.units import Units, units_of
 from nasgen.types import METRICS, Task
 
 # apply_fn(variables, x) -> logits, in evaluation mode
@@ -205,7 +205,7 @@ def evaluate(
     for start in range(0, len(split.y), batch_size):
         part = [array[start : start + batch_size] for array in split]
         number = len(part[1])
-        batch = tuple(_filled(array, batch_size) for array in part)
+        batch = tuple(filled(array, batch_size) for array in part)
         batch = batch if mesh is None else sharding.shard_batch(batch, mesh)
         found = _batch_rows(apply_fn, task.loss, task.metric, mesh, variables, *batch, units)
         for kept, of_batch in zip((losses, rows), found, strict=True):
@@ -213,11 +213,6 @@ def evaluate(
     rows = np.concatenate(rows)
     loss = float(np.concatenate(losses).mean(dtype=np.float64))
     return Evaluation(task_metrics.value(task.metric, rows), loss, rows)
-
-
-def _filled(array: np.ndarray, size: int) -> np.ndarray:
-    """With zeros behind, as a batch of that size."""
-    return np.pad(array, ((0, size - len(array)), *((0, 0),) * (array.ndim - 1)))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
@@ -232,9 +227,7 @@ def _batch_rows(
     units: Units | None,
 ) -> tuple[Array, Array]:
     """Of each example of a batch its loss and its row of the metric, on every device of a mesh."""
-    logits = apply_fn(variables, x)
-    losses = LOSSES[loss](logits, standardised(y, units))
-    found = losses, task_metrics.MEASURES[metric].rows(restored(logits, units), y)
+    found = task_metrics.judged(loss, metric, apply_fn(variables, x), y, units)
     if mesh is None:
         return found
     return jax.lax.with_sharding_constraint(found, sharding.replicated(mesh))

@@ -19,7 +19,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num, Real
 
 from nasgen.statistics import bootstrap_weights, interval
-from nasgen.training.losses import Logits, Targets
+from nasgen.training.losses import LOSSES, Logits, Targets
+from nasgen.training.units import Units, restored, standardised
 
 Rows = Real[np.ndarray, "examples *row"]
 Counts = Real[np.ndarray, "*samples examples"]
@@ -214,6 +215,15 @@ MEASURES = {
     "relative_l2": Measure(_relative, _mean),
     "mean_absolute_error_8": Measure(_near, _mean_of_known),
 }
+
+
+def judged(
+    loss: str, metric: str, logits: Logits, y: Targets, units: Units | None = None
+) -> tuple[Float[Array, " batch"], Num[Array, "batch *row"]]:
+    """Of each example its loss and its row of the metric; made for `jit`. units: of targets that
+    are numbers, which are learned standardised."""
+    losses = LOSSES[loss](logits, standardised(y, units))
+    return losses, MEASURES[metric].rows(restored(logits, units), y)
 
 
 def value(metric: str, rows: Rows) -> float:

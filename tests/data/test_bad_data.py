@@ -223,11 +223,8 @@ def test_the_bomb_would_go_off(tmp_path, monkeypatch):
 
 
 def test_more_than_the_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
-    write_digits(tmp_path / "photos")
     file = npz(tmp_path)
     monkeypatch.setattr("os.sysconf", lambda name: {"SC_PAGE_SIZE": 4096}.get(name, 2))
-    with pytest.raises(ValueError, match="`path` must fit into memory.*set a smaller `size`"):
-        load("own", path=tmp_path / "photos")
     with pytest.raises(ValueError, match="`x` must fit into memory"):
         load("own", path=file)
 

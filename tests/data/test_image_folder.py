@@ -8,6 +8,7 @@ from PIL import Image
 
 from nasgen.data import load
 from nasgen.data.images import Form, common_form, form_of, pixels
+from nasgen.data.rows import Rows, Unreadable
 from tests.data.photos import write_digits, write_photographs
 
 
@@ -117,6 +118,35 @@ def test_corrupt_images_are_named_and_refused_or_skipped(tmp_path):
     assert sum(len(split.y) for split in data[1:4]) == 28
     (note,) = data.notes
     assert files[2].name in note and files[5].name in note and "2 of 30" in note
+
+
+def test_more_than_the_memory_holds_is_read_when_it_is_needed(tmp_path, monkeypatch):
+    write_photographs(tmp_path, each=10)
+    whole = load("own", path=tmp_path)
+    monkeypatch.setattr("nasgen.data.image_folder.fits", lambda *shape, **part: False)
+    later = load("own", path=tmp_path)
+    assert later.task == whole.task and later.white == whole.white
+    assert later.notes == ("Images are read from the disk as they are needed.", *whole.notes)
+    for split, same in zip(later[1:4], whole[1:4], strict=True):
+        assert isinstance(split.x, Rows) and np.array_equal(split.y, same.y)
+        np.testing.assert_allclose(split.x[:], same.x, atol=1e-5)
+
+
+def test_of_images_that_are_read_later_broken_ones_are_named_then_or_skipped(tmp_path, monkeypatch):
+    write_photographs(tmp_path, each=10)
+    torn = tmp_path / "flower" / "3.png"
+    torn.write_bytes(torn.read_bytes()[:400])  # its header is whole
+    (tmp_path / "temple" / "0.jpg").write_bytes(b"no image")
+    monkeypatch.setattr("nasgen.data.image_folder.fits", lambda *shape, **part: False)
+    with pytest.raises(ValueError, match=r"1 of 20 cannot: 'temple/0.jpg'"):
+        load("own", path=tmp_path)
+    (tmp_path / "temple" / "0.jpg").unlink()
+    with pytest.raises(Unreadable, match="'flower/3.png' cannot .*: remove it, or set `corrupt`"):
+        for split in load("own", path=tmp_path)[1:4]:
+            split.x[:]
+    data = load("own", path=tmp_path, corrupt="skip")
+    assert sum(len(split.x[:]) for split in data[1:4]) == 18
+    assert any("1 of 19 images cannot be read and were left out" in note for note in data.notes)
 
 
 def test_forms():

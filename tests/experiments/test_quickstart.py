@@ -76,7 +76,7 @@ def test_the_finalist_that_trained_best_is_delivered(workdir, results):
     (last,) = kept["rounds"]
     assert last["networks"] == [0, 1] and last["steps"] == 6
     best = kept["networks"][kept["winner"]]["architecture"]
-    assert last["accuracies"][kept["winner"]] == max(last["accuracies"])
+    assert last["values"][kept["winner"]] == max(last["values"])
     assert architecture_from_json(delivered, space) == architecture_from_json(best, space)
     assert results["num_finalists"] == 2
     assert results["winner_fitness_rank"] == kept["networks"][kept["winner"]]["rank"]

@@ -20,6 +20,7 @@ from experiments.configs import (
     own_data,
     quickstart,
 )
+from nasgen.data.rows import Unreadable
 from nasgen.pipeline import config as rules
 from nasgen.pipeline import workdir
 from nasgen.pipeline.config import UserError
@@ -235,15 +236,18 @@ def test_user_error_of_a_pipeline_leaves_no_workdir(command, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_training_that_diverges_is_one_line_and_keeps_what_was_done(command, tmp_path, capsys):
-    def diverge(config, work):
+@pytest.mark.parametrize("error", [Diverged, Unreadable])
+def test_a_training_that_cannot_go_on_is_one_line_and_keeps_what_was_done(
+    command, error, tmp_path, capsys
+):
+    def stop(config, work):
         def train():
             (work.path / "half.txt").write_text("half")
-            raise Diverged("The loss is nan in step 12;\n a lower learning rate may help.")
+            raise error("The loss is nan in step 12;\n a lower learning rate may help.")
 
         run_stages(work, [Stage("train", ("trained.npz",), train)])
 
-    assert command(diverge) == 2
+    assert command(stop) == 2
     printed = capsys.readouterr().err.splitlines()
     assert [line for line in printed if line.startswith("error: ")] == printed[-1:]
     assert "stage train" in printed[-1] and "nan in step 12; a lower learning rate" in printed[-1]

@@ -14,8 +14,9 @@ from nasgen.pipeline import finalists
 from nasgen.search.problem import BudgetError
 from nasgen.spaces import SPACES
 from nasgen.spaces.formats import architecture_from_json, architecture_to_json
-from nasgen.types import Architecture, Cell, MacroArchitecture, Op, Stage, Task
+from nasgen.types import Architecture, Cell, MacroArchitecture, Op, Stage
 from tests.search import toy
+from tests.training.test_supervised import made
 
 OPEN, KEY = SPACES["open"], jax.random.key(0)
 _BY_COST = {toy.cost(one): one for one in toy.problem()[0].sample(KEY, 100)}
@@ -115,7 +116,7 @@ def test_the_better_half_goes_on_and_the_best_of_it_wins(run):
     kept, asked, figures = run([0.1, 0.4, np.nan, 0.3])
     assert asked == [(10, 0), (10, 1), (10, 2), (10, 3), (20, 1), (20, 3)]
     assert [one["networks"] for one in kept["rounds"]] == [[0, 1, 2, 3], [1, 3]]
-    assert kept["rounds"][0]["accuracies"] == [0.11, 0.41000000000000003, None, 0.31]
+    assert kept["rounds"][0]["values"] == [0.11, 0.41000000000000003, None, 0.31]
     assert kept["winner"] == 1
     assert figures == {"num_finalists": 4, "winner_fitness_rank": 2}
     assert run([0.1, 0.2, 0.3, 0.4])[2]["winner_fitness_rank"] is None  # the one drawn at random
@@ -143,13 +144,29 @@ def test_trainings_of_other_networks_are_not_believed(run, tmp_path):
     assert not run([0.1, 0.2, 0.3, 0.4], again=True)[1]
 
 
-def test_tasks_that_do_not_train_briefly_have_none_and_say_why(capsys):
-    images = Task("mine", (8, 8, 3), 4)
-    assert finalists.wanted(_config(), images) and not finalists.wanted(_config(0), images)
-    assert capsys.readouterr().err == ""
-    assert finalists.wanted(_config(), Task("mine", (64, 3), 4))
-    assert not finalists.wanted(_config(), Task("mine", (64, 3), 4, "multi_label"))
-    assert "finalists: none: brief training knows classes only" in capsys.readouterr().err
+def test_where_less_is_better_the_least_wins(tmp_path, monkeypatch):
+    (tmp_path / "search.json").write_text(json.dumps(_found(WITHIN[:3], [3.0, 2.0, 1.0])))
+    source = made("regression", 2)
+    errors = [40.0, np.nan, 20.0, 30.0]
+    monkeypatch.setattr(finalists, "_train", lambda *all_: errors[all_[3]])
+    problem = toy.problem()[0]
+    finalists.train_finalists(_config(), source, problem, OPEN, tmp_path, key=KEY)
+    kept = finalists.read_finalists(tmp_path)
+    assert kept["rounds"][1] == {"steps": 20, "networks": [2, 3], "values": [20.0, 30.0]}
+    assert kept["winner"] == 2
+
+
+def test_series_that_a_number_is_asked_of_have_finalists(tmp_path, capsys):
+    source = made("regression", 1)
+    networks = [_network(CONV, (2,), 8), _network(POOL, (2,), 24)]
+    (tmp_path / "search.json").write_text(json.dumps(_found(networks, [2.0, 1.0])))
+    problem = toy.problem()[0]._replace(sample=lambda key, num: [_network(CONV, (1,), 16)] * num)
+    config = _config(2, 10)
+    config.train.batch_size = 32
+    finalists.train_finalists(config, source, problem, OPEN, tmp_path, key=KEY)
+    values = finalists.read_finalists(tmp_path)["rounds"][0]["values"]
+    assert len(values) == 3 and np.isfinite(values).all() and len(set(values)) == 3
+    assert "validation mean absolute error" in capsys.readouterr().err
 
 
 POOL, CONV = (OPEN.ops.index(Op(kind, 3)) for kind in ("avg_pool", "conv"))
@@ -177,6 +194,6 @@ def test_a_fitness_that_praises_what_cannot_learn_is_found_out(tmp_path):
     found = finalists.train_finalists(_config(1, 80), small, problem, OPEN, tmp_path, key=KEY)
     kept = json.loads((tmp_path / finalists.FILE).read_text())
     assert found == {"num_finalists": 2, "winner_fitness_rank": None} and kept["winner"] == 1
-    worse, best = kept["rounds"][0]["accuracies"]
+    worse, best = kept["rounds"][0]["values"]
     assert best > worse + 0.15
     assert finalists.read_finalists(tmp_path) == kept

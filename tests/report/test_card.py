@@ -128,7 +128,8 @@ def test_every_kind_has_a_card_in_its_own_words(task):
     assert ("image" in elsewhere) == (not series)
     assert ("pillow" in text) == (not series) and ("500 moments, 2 channels" in text) == series
     assert ("3x3" in text or "pixels" in text) == (not series)
-    assert ("model.predict(" in text) == (task.kind == "classification")
+    assert f"{words.predictions(task)} = model.predict({many}, variables)" in text
+    assert ("predictions.npy" in text) == task.is_dense
     assert "{" not in text and "None" not in text
     assert re.search(rf"made: {task.kind.replace('_', ' ')}, {task.num_classes} [a-z]+ \|", text)
     assert not re.search(r"\b1 (classes|labels|numbers)\b", text)

@@ -136,8 +136,8 @@ FINALISTS = {
         {"rank": None, "fitness": None, "params": 9_000, "macs": 90_000},
     ],
     "rounds": [
-        {"steps": 60, "networks": [0, 1, 2], "accuracies": [None, 0.9, 0.85]},
-        {"steps": 120, "networks": [1, 2], "accuracies": [0.91, 0.934]},
+        {"steps": 60, "networks": [0, 1, 2], "values": [None, 0.9, 0.85]},
+        {"steps": 120, "networks": [1, 2], "values": [0.91, 0.934]},
     ],
     "winner": 2,
 }
@@ -153,9 +153,9 @@ def test_finalists_stand_in_a_row_each_and_the_winner_is_bold(tmp_path):
         "| score, rank 3 | 4.0 | 28,000 | 1,400,000 | 90.0 % | 91.0 % |",
         "| **drawn at random** |  | 9,000 | 90,000 | 85.0 % | 93.4 % |",
     ]
-    words = finalists_in_words(FINALISTS)
+    words = finalists_in_words(FINALISTS, TASK)
     assert words.endswith("of 3 finalists, trained briefly for 60, then 120 steps; drawn at random")
-    assert finalists_in_words({**FINALISTS, "winner": 1}).endswith("rank 3 by score")
+    assert finalists_in_words({**FINALISTS, "winner": 1}, TASK).endswith("rank 3 by score")
 
 
 def test_report_links_the_exported_files(tmp_path):
