@@ -17,4 +17,5 @@ def get_config() -> ConfigDict:
     config = default.get_config()
     config.task.name = "own"
     config.design.finalists = 3  # networks and one drawn at random try your data before one wins
+    config.train.clip_norm = 1.0  # without, numbers to predict make many a training diverge
     return config

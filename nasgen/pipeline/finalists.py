@@ -37,7 +37,8 @@ from nasgen.training.units import units_of
 from nasgen.types import METRICS, Architecture
 
 FILE = "finalists.json"
-_RECIPE = ("batch_size", "learning_rate", "weight_decay", "max_shift", "flip")  # of the winner's
+# of the winner's
+_RECIPE = ("batch_size", "learning_rate", "weight_decay", "clip_norm", "max_shift", "flip")
 
 
 def train_finalists(

@@ -47,6 +47,7 @@ class BriefRecipe(NamedTuple):
     learning_rate: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    clip_norm: float = 0.0
     warmup: int = 20
     max_shift: int = 1
     flip: bool = False
@@ -189,7 +190,8 @@ def train_briefly(
         train_losses[step] = loss
         if not np.isfinite(loss):
             break
-        g = gather(vector, gradients) + np.float32(recipe.weight_decay) * vector.decayed * values
+        g = clipped(gather(vector, gradients), recipe.clip_norm)
+        g = g + np.float32(recipe.weight_decay) * vector.decayed * values
         momentum = np.float32(recipe.momentum) * momentum + g
         rate = np.float32(learning_rate(recipe, step))
         values = values - rate * (g + np.float32(recipe.momentum) * momentum)
@@ -203,6 +205,12 @@ def train_briefly(
         on_step(step + 1)
     found += [(np.nan, np.nan)] * (len(recipe.steps) - len(found))
     return Brief(*np.array(found).T, train_losses, time.perf_counter() - started)
+
+
+def clipped(g: Float[np.ndarray, " size"], most: float) -> Float[np.ndarray, " size"]:
+    """A gradient, shortened to that norm where it is longer; as it is where `most` is 0."""
+    norm = np.linalg.norm(g)
+    return g * np.float32(most / norm) if 0 < most < norm else g
 
 
 def learning_rate(recipe: BriefRecipe, step: int) -> float:

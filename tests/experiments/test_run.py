@@ -356,7 +356,7 @@ def test_own_data_needs_a_path_only(tmp_path):
     assert rules.task_options(config) == {"path": str(tmp_path)}
     old, new = rules.flat(default.get_config()), rules.flat(config)
     changed = {key for key, value in new.items() if value != old[key]}
-    assert changed == {"task.name", "task.path", "design.finalists"}
+    assert changed == {"task.name", "task.path", "design.finalists", "train.clip_norm"}
 
 
 def test_quickstart_differs_from_default_by_its_budget_finalists_and_length():
