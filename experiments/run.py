@@ -21,6 +21,7 @@ from nasgen.pipeline import config as rules
 from nasgen.pipeline.config import UserError
 
 FLAGS = ("config", "workdir")
+_NONE = re.compile(r"--?config\.([\w.]+)=None")  # leaves out what may be left out
 EXAMPLE = "--config=experiments/configs/quickstart.py"
 
 Pipeline = Callable[[ConfigDict, "Workdir"], None]
@@ -211,6 +212,8 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
         raise UserError(f"`--config` must name a config file, as {EXAMPLE}; got none.")
     config = rules.load_config(path)
     rules.check_overrides(config, argv)
+    unset = [match[1] for one in argv if (match := _NONE.fullmatch(one))]
+    argv = [one for one in argv if not _NONE.fullmatch(one)]
     values = flags.FlagValues()
     flags.DEFINE_string("workdir", None, "Folder of the run.", flag_values=values)
     try:
@@ -227,6 +230,7 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
         raise UserError(f"`{rest[0]}` must follow a flag, as --config.KEY=VALUE.")
     if not values.workdir:
         raise UserError("`--workdir` must name a folder for this run; got none.")
+    values.config.update_from_flattened_dict(dict.fromkeys(unset))
     return values.config, values.workdir
 
 

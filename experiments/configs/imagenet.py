@@ -1,5 +1,8 @@
 """ImageNet as the paper trains it: at most 450 million MACs at 224 pixels, 480 epochs.
 
+What others call 450 M are MACs, so they are here. The paper's authors count two FLOPs a MAC: their
+networks of that name (`hgen_imagenet_450m`) have 186 to 207 million MACs.
+
     python experiments/run.py --config=experiments/configs/imagenet.py --workdir=runs/imagenet \
         --config.task.path=/data/tensorflow_datasets
 

@@ -1,4 +1,5 @@
-"""A network for data of your own: images in a folder for each class, or arrays in an .npz file.
+"""A network for data of your own: images in a folder for each class, arrays in an .npz file, or
+time series in a CSV or Parquet file.
 
     python experiments/run.py --config=experiments/configs/own_data.py --workdir=runs/own \\
         --config.task.path=photos/ --config.budget.params=200_000

@@ -23,11 +23,12 @@ Targets = Num[np.ndarray, "examples *target"]
 def kind_of(y: Shaped[np.ndarray, "..."], x: Inputs) -> str:
     """The kind of prediction that targets `y` of images or series `x` are for.
 
-    Numbers with fractions are a regression, rows of 0 and 1 are several labels, a number for each
-    pixel is dense; everything else, and rows of which each has a single 1, is meant as a class.
+    A number for each pixel or moment is dense; numbers with fractions are a regression, rows of 0
+    and 1 are several labels; everything else, and rows of which each has a single 1, is meant as a
+    class.
     """
     floating = np.issubdtype(y.dtype, np.floating)
-    if x.ndim == 4 and y.shape[:3] == x.shape[:3]:
+    if y.shape[: x.ndim - 1] == x.shape[:-1]:
         return "dense_regression" if floating else "segmentation"
     if floating and y.ndim in (1, 2):
         finite = y[np.isfinite(y)]

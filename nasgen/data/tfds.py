@@ -137,16 +137,24 @@ def _json(file: Path) -> dict[str, Any]:
 
 def _check_features(folder: Path) -> None:
     """Raises ValueError for a description that would have other modules imported than the features
-    of tensorflow-datasets themselves."""
+    of tensorflow-datasets themselves. Classes are named by either form of the description's field,
+    or by `type` in the older one; parts of it may be JSON in a string."""
 
     def walk(value: Any) -> None:
+        if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError):
+                return  # then nobody else can read it either
         if isinstance(value, dict):
-            named = value.get("pythonClassName", _TRUSTED)
-            if not str(named).startswith(_TRUSTED):
-                raise ValueError(
-                    f"`dataset` must have features of tensorflow-datasets; {folder / FEATURES} "
-                    f"names {named!r}."
-                )
+            names = [value[key] for key in ("pythonClassName", "python_class_name") if key in value]
+            names += [value["type"]] if "content" in value and "type" in value else []
+            for named in names:
+                if not str(named).startswith(_TRUSTED):
+                    raise ValueError(
+                        f"`dataset` must have features of tensorflow-datasets; {folder / FEATURES} "
+                        f"names {named!r}."
+                    )
             value = list(value.values())
         for one in value if isinstance(value, list) else ():
             walk(one)

@@ -92,7 +92,9 @@ def _hand_over(config: ConfigDict, request: Request, other: Other, folder: Path)
 
 
 def _results(other: Other, folder: Path) -> dict[str, Any]:
-    """Its figures by the names that the winner's have."""
+    """Its figures by the names that the winner's have, without words."""
     found = read_stage(folder, f"deliver_{other.family}")
-    figures = {k: v for k, v in found.items() if not k.startswith("seconds")}
+    figures = {
+        k: v for k, v in found.items() if not (k.startswith("seconds") or isinstance(v, str))
+    }
     return {**figures, **count(other.plan)._asdict()}

@@ -34,9 +34,17 @@ def load_data(config: ConfigDict) -> Dataset:
             raise ValueError(
                 f"`config.{name}` must be at most the {examples} training examples; got {size}."
             )
-    from nasgen.training.supervised import check_trainable  # it takes a second to import
+    from nasgen.training import task_metrics  # they take a second to import
+    from nasgen.training.supervised import check_trainable
 
-    check_trainable(recipe_of(config), dataset.task, teacher=config.train.teacher is not None)
+    task = dataset.task
+    check_trainable(recipe_of(config), task, teacher=config.train.teacher is not None)
+    if not task_metrics.is_defined(task, dataset.validation.y):
+        raise ValueError(
+            f"`metric` of {task.name} must be defined on the validation examples, which choose the "
+            f"weights; {task.metric} is not, whatever is predicted: choose another "
+            "`config.task.metric`, or other validation examples."
+        )
     return dataset
 
 

@@ -72,7 +72,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     )
     stages = {name: read_stage(workdir.path, name) for name in ("train", "deliver")}
     seconds = {f"seconds/{name}": stage["seconds"] for name, stage in stages.items()}
-    found = {k: v for k, v in stages["deliver"].items() if isinstance(v, int | float)}
+    found = {k: v for k, v in stages["deliver"].items() if not isinstance(v, str)}
     write_results(
         workdir,
         {

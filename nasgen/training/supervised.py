@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, PyTree
 from nasgen.data.batches import epoch_batches, filled
 from nasgen.data.task import Dataset, Split, check_objective
 from nasgen.training import sharding, task_metrics
-from nasgen.training.fit import Row, fit
+from nasgen.training.fit import Diverged, Row, fit
 from nasgen.training.losses import LOSSES
 from nasgen.training.recipe import Recipe, check_recipe, optimizer, preparation
 from nasgen.training.state import LossFn, averaged, init_state
@@ -81,8 +81,8 @@ def train_network(
 
     teacher: what `recipe.distillation` of the loss is learned from. Resumes from `workdir`, where
     the states of the best and of the last steps stay. Raises `fit.Diverged` where the loss stops
-    being finite, ValueError for a batch larger than the training split and for what
-    `check_trainable` refuses.
+    being finite or the metric never is, ValueError for a batch larger than the training split and
+    for what `check_trainable` refuses.
     """
     task, units = data.task, units_of(data)
     check_trainable(recipe, task, teacher=teacher is not None)
@@ -127,7 +127,7 @@ def train_network(
         label=label,
     )
     if fitted.best.state is None:
-        raise ValueError(
+        raise Diverged(
             f"`metric` of {task.name} must be defined on the validation examples; {task.metric} "
             "never was, so that no weights could be chosen."
         )

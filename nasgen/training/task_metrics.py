@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int, Num, Real
 from nasgen.statistics import bootstrap_weights, interval
 from nasgen.training.losses import LOSSES, Logits, Targets
 from nasgen.training.units import Units, restored, standardised
+from nasgen.types import KINDS, Task
 
 Rows = Real[np.ndarray, "examples *row"]
 Counts = Real[np.ndarray, "*samples examples"]
@@ -29,6 +30,7 @@ Ranked = Float[np.ndarray, "*samples scores"]
 Sums = np.ndarray | np.floating  # `[*samples]`
 
 _SAMPLES, _NUMBERS = 1_000, 2e9  # of a bootstrap: samples, and numbers to go through at most
+_AT_ONCE = 256  # examples that targets alone are looked through by
 NEAR, APART = 8.0, 24  # of PSICOV: distances in angstrom that count, and places between them
 
 
@@ -229,6 +231,17 @@ def judged(
 def value(metric: str, rows: Rows) -> float:
     """The metric, of rows of all examples; nan where it is not defined."""
     return float(MEASURES[metric].value(rows, np.ones(len(rows))))
+
+
+def is_defined(task: Task, y: Num[np.ndarray, "examples *target"]) -> bool:
+    """Whether the task's metric has a value on these targets, where every prediction is right."""
+    rows, classes = MEASURES[task.metric].rows, KINDS[task.kind].loss == "cross_entropy"
+    found = []
+    for start in range(0, len(y), _AT_ONCE):
+        targets = jnp.asarray(y[start : start + _AT_ONCE])
+        right = jax.nn.one_hot(targets, task.num_classes) if classes else targets
+        found.append(np.asarray(rows(right, targets)))
+    return bool(np.isfinite(value(task.metric, np.concatenate(found))))
 
 
 def bootstrap_interval(

@@ -29,6 +29,22 @@ TOLD = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("y", "kind", "outputs"),
+    [
+        (RNG.integers(0, 2, (60, 7)), "segmentation", 2),
+        (RNG.integers(0, 3, (60, 7)), "segmentation", 3),
+        (RNG.normal(size=(60, 7)), "dense_regression", 1),
+        (RNG.normal(size=(60, 7, 4)), "dense_regression", 4),
+        (RNG.normal(size=(60, 5)), "regression", 5),
+        (MANY, "multi_label", 4),
+    ],
+)
+def test_a_target_for_each_moment_is_dense(y, kind, outputs):
+    task = from_arrays(SERIES, y, dims=1).task
+    assert (task.kind, task.num_classes) == (kind, outputs)
+
+
 @pytest.mark.parametrize(("y", "kind", "outputs", "shape", "dtype"), TOLD)
 def test_the_kind_is_told_and_every_target_comes_back_once(
     tmp_path, y, kind, outputs, shape, dtype
@@ -57,11 +73,6 @@ def test_series_from_arrays():
     assert np.allclose(data.train.x.mean((0, 1)), 0, atol=1e-5)
     assert np.allclose(data.train.x.std((0, 1)), 1, atol=1e-5)
     assert from_arrays(SERIES[..., 0], np.arange(60) % 3, dims=1).task.input_shape == (7, 1)
-
-
-def test_dense_targets_of_series_need_their_kind():
-    data = from_arrays(SERIES, RNG.integers(0, 4, (60, 7)), dims=1, kind="segmentation")
-    assert data.task.num_classes == 4 and data.train.y.shape == (36, 7)
 
 
 def test_whole_numbers_can_be_predicted_too():

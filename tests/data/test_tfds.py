@@ -255,6 +255,40 @@ def test_what_is_there_is_checked_before_it_is_read(tmp_path, stand_in, options,
     assert "\n" not in str(caught.value) and not stand_in.opened
 
 
+LEGACY = {"type": "stranger.X", "content": {}}
+STRANGERS = {
+    "as it is written": {"pythonClassName": "stranger.X"},
+    "as the field is called": {"python_class_name": "stranger.X", "json_feature": {"json": "{}"}},
+    "older": LEGACY,
+    "within": {
+        "pythonClassName": f"{PREFIX}features_dict.FeaturesDict",
+        "featuresDict": {"features": {"image": {"pythonClassName": "stranger.X"}}},
+    },
+    "in a string": {
+        "pythonClassName": f"{PREFIX}features_dict.FeaturesDict",
+        "jsonFeature": {"json": json.dumps({"image": LEGACY})},
+    },
+}
+
+
+@pytest.mark.parametrize("form", STRANGERS)
+def test_a_description_that_names_other_modules_is_refused_in_every_form(tmp_path, stand_in, form):
+    folder = write(tmp_path)
+    (folder / "features.json").write_text(json.dumps(STRANGERS[form]))
+    with pytest.raises(ValueError, match="features of tensorflow-datasets; .* names 'stranger.X'"):
+        load("tfds", dataset="tiny", path=tmp_path)
+    assert not stand_in.opened
+
+
+@pytest.mark.parametrize("form", STRANGERS)
+def test_tensorflow_datasets_itself_would_import_them(tmp_path, monkeypatch, form):
+    features = pytest.importorskip("tensorflow_datasets").features
+    (tmp_path / "stranger.py").write_text("raise RuntimeError('was run')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RuntimeError, match="was run"):
+        features.FeatureConnector.from_json(STRANGERS[form])
+
+
 @pytest.mark.parametrize("name", ["../tiny", "/etc/tiny", "tiny/..", "tiny:new", "a b", ""])
 def test_names_lead_nowhere_else(tmp_path, name):
     with pytest.raises(ValueError, match="`dataset` must be name"):

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments import run
@@ -307,6 +308,40 @@ sys.exit(run.main(["run.py", *sys.argv[1:]], pipelines={"design": pipeline}))
 def test_help_says_how(capsys):
     assert run.main(["run.py", "--help"]) == 0
     assert "--config=FILE --workdir=FOLDER" in capsys.readouterr().out
+
+
+def test_what_may_be_left_out_is_left_out_by_none(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    argv = [C, "--workdir=any", "--config.budget.macs=None", "--config.train.steps=7"]
+    config, _ = run.parse(["run.py", *argv])
+    assert config.budget.macs is None and config.budget.params == 30_000
+    assert config.train.steps == 7
+    rules.check(config, rules.DESIGN)
+    with pytest.raises(UserError, match="`config.train.steps` must be .*; got None"):
+        rules.check(run.parse(["run.py", *argv, "--config.train.steps=None"])[0], rules.DESIGN)
+    with pytest.raises(UserError, match="`--config.train.stepps` is no key"):
+        run.parse(["run.py", *argv, "--config.train.stepps=None"])
+
+
+@pytest.mark.parametrize("pipeline", ["design", "train_model"])
+def test_a_metric_that_no_prediction_can_have_is_refused_before_the_search(
+    pipeline, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(ROOT)
+    rng = np.random.default_rng(0)
+    parts = {part: rng.integers(0, 2, (40, 3)) for part in ("y", "y_validation", "y_test")}
+    parts["y_validation"][:] = 0
+    images = {part.replace("y", "x"): rng.normal(size=(40, 8, 8, 1)) for part in parts}
+    np.savez(tmp_path / "mine.npz", **parts, **images)
+    config = {"design": OWN, "train_model": "--config=experiments/configs/paper_cifar.py"}[pipeline]
+    argv = [config, f"--workdir={tmp_path}/run", "--config.train.batch_size=8"]
+    argv += [f"{T}path={tmp_path}/mine.npz", f"{T}kind=multi_label"]
+    argv += [f"{T}name=own"] if pipeline == "train_model" else ["--config.design.score_batch=8"]
+    assert run.main(["run.py", *argv]) == 2
+    printed = capsys.readouterr().err.splitlines()[-1]
+    assert "defined on the validation examples" in printed
+    assert "mean_average_precision" in printed
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_rules_cover_the_default_config_exactly():

@@ -7,8 +7,8 @@ import pytest
 from sklearn import metrics
 
 from nasgen.training import task_metrics
-from nasgen.training.task_metrics import MEASURES, bootstrap_interval, value
-from nasgen.types import KINDS, METRICS
+from nasgen.training.task_metrics import MEASURES, bootstrap_interval, is_defined, value
+from nasgen.types import KINDS, METRICS, Task
 
 
 def rows_of(metric: str, predictions, targets) -> np.ndarray:
@@ -60,6 +60,18 @@ def test_right_predictions_are_the_best_and_the_interval_holds_the_value(metric,
     for row, one in zip(weights, MEASURES[metric].value(rows, weights), strict=True):
         repeated = np.repeat(rows, row.astype(int), 0)
         assert float(one) == pytest.approx(value(metric, repeated), rel=1e-6)
+
+
+@pytest.mark.parametrize(("metric", "kind"), CASES)
+def test_metrics_are_defined_on_what_they_are_made_for(metric, kind):
+    _, targets = example(kind, num=300)
+    outputs = 1 if kind == "dense_regression" else 3
+    task = Task("made", (30, 30, 1), outputs, kind, metric, KINDS[kind].loss)
+    assert is_defined(task, targets)
+    needs = {"auroc": 0, "mean_average_precision": 0, "false_negative_rate": 0}
+    needs["mean_absolute_error_8"] = 9  # no two places so near
+    if metric in needs:
+        assert not is_defined(task, np.full_like(targets, needs[metric]))
 
 
 def test_every_metric_is_computed():
