@@ -11,6 +11,7 @@ column beside the label a moment. Examples are `[length, channels]`.
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -121,9 +122,7 @@ def _read_csv(path: Path) -> Table:
         first = file.readline()
         file.seek(0)
         rows = csv.reader(file, delimiter=max(",;\t", key=first.count), strict=True)
-        header = [name.strip() for name in next(rows, [])]
-        if len(set(header)) < len(header) or "" in header:
-            raise csv.Error("the first line must name each column, none twice, none with nothing")
+        header = _header(next(rows, []), path)
         columns = [[] for _ in header]
         for row in rows:
             if not row:
@@ -151,8 +150,20 @@ def _read_parquet(path: Path) -> Table:
     for field in table.schema:
         if types.is_nested(field.type):
             raise ValueError(f"`path` must have plain columns; {field.name!r} is {field.type}.")
-    names = [name for name in table.column_names if not name.startswith(_INDEX)]
-    return {name: table[name].to_numpy() for name in names}
+    kept = [place for place, name in enumerate(table.column_names) if not name.startswith(_INDEX)]
+    header = _header([table.column_names[place] for place in kept], path)
+    columns = (table.column(place).to_numpy() for place in kept)
+    return dict(zip(header, columns, strict=True))
+
+
+def _header(names: Sequence[str], path: Path) -> list[str]:
+    """The names of columns, without spaces around them."""
+    header = [name.strip() for name in names]
+    name, times = Counter(header).most_common(1)[0] if header else ("", 0)
+    if times > 1 or "" in header:
+        what = f"{name!r} {times} times" if times > 1 and name else "a column without a name"
+        raise ValueError(f"`path` must name each column, none twice; {path.name} has {what}.")
+    return header
 
 
 def _column(

@@ -137,7 +137,8 @@ def changed(row, column, value):
         (LONG, [], {}, "must have rows; ink.csv has none"),
         (LONG[:3], [row[:3] for row in long_rows()], {}, "must have columns of values"),
         (LONG[:4], long_rows(), {}, "line 2 has 5 fields, not 4"),
-        (("series", "a", "a", "b", "c"), long_rows(), {}, "must name each column, none twice"),
+        (("series", "a", "a", "b", "c"), long_rows(), {}, "none twice; ink.csv has 'a' 2 times"),
+        (("series", "a", "", "b", "c"), long_rows(), {}, "ink.csv has a column without a name"),
         (("x", "y", "kind", "a", "b"), long_rows(), {}, "`label` must name a column"),
         (LONG, changed(0, 2, ""), {}, "one label a series"),
         (LONG, [(*r[:2], "", *r[3:]) for r in long_rows()], {}, "a label for each series; 36"),
@@ -179,6 +180,18 @@ def test_nested_columns_are_refused(tmp_path):
     parquet.write_table(table, tmp_path / "a.parquet")
     with pytest.raises(ValueError, match="plain columns; 'x' is list"):
         load("own", path=tmp_path / "a.parquet")
+
+
+def test_columns_of_one_name_are_refused_in_parquet_too(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    columns = [pyarrow.array(["a", "b"]), *(pyarrow.array([1.0, 2.0]),) * 3]
+    table = pyarrow.table(columns, names=["label", "x", "y ", "y"])
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="none twice; a.parquet has 'y' 2 times") as caught:
+        load("own", path=tmp_path / "a.parquet")
+    assert "\n" not in str(caught.value)
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
