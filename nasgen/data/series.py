@@ -6,11 +6,13 @@
 
 On the left (long) a row is a moment: one column names its series, one its label, one may give the
 time, and every other is a channel. On the right (wide) a row is a series of one channel, and every
-column beside the label a moment. Examples are `[length, channels]`.
+column beside the label a moment, in the order of the file; one that names or counts the rows is
+left out. Examples are `[length, channels]`.
 """
 
 import csv
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +29,8 @@ SERIES, TIME = "series", "time"  # columns looked for where none are named
 SUFFIXES = (".csv", ".parquet")
 NEEDS_PYARROW = '`path` {} needs pyarrow, not installed: pip install "nasgen[parquet]".'
 _INDEX = "__index_level_"  # what pandas adds
+_ROW_NAMES = ("id", "index")  # of columns that are no moments of a wide table
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 Table = Mapping[str, np.ndarray]  # columns by name, of text or of numbers
 
@@ -71,6 +75,9 @@ def from_series(
         raise ValueError("`time` must come with `series`; without it each row is a whole series.")
     time = _column(table, "time", time, path, default=TIME if series else None)
     channels = [name for name in table if name not in (column, series, time)]
+    said = ()
+    if series is None:
+        channels, said = _moment_columns(table, channels, path)
     if not channels:
         raise ValueError(f"`path` must have columns of values; {path.name} has {', '.join(table)}.")
     values = np.stack([_numbers(table[name], name, path) for name in channels], -1)
@@ -94,7 +101,7 @@ def from_series(
         metric=metric,
         dims=1,
         class_names=class_names,
-        notes=notes,
+        notes=(*said, *notes),
     )
     columns = {"label": column, "series": series, "time": time}
     columns["channels"] = None if series is None else channels
@@ -182,6 +189,53 @@ def _column(
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def _moment_columns(
+    table: Table, names: Sequence[str], path: Path
+) -> tuple[list[str], tuple[str, ...]]:
+    """Those columns of a wide table that are moments, and what to say of them.
+
+    A column called as one of `_ROW_NAMES` is none, nor is the only other that counts the rows.
+    Where names do not tell the order of moments, which were read is said.
+    """
+    named = [name for name in names if name.lower() in _ROW_NAMES]
+    for name in named:
+        if len(set(table[name].tolist())) < len(table[name]):
+            raise ValueError(
+                f"`path` must have columns of moments; {name!r} of {path.name} names some rows "
+                f"alike: set `series` to {name!r} if a row is a moment of it, or leave it out."
+            )
+    rest = [name for name in names if name not in named]
+    counting = [name for name in rest if _counts(table[name])]
+    if len(counting) == 1:
+        named, rest = [*named, *counting], [name for name in rest if name not in counting]
+    notes = [f"Column {name!r} was left out: it names or counts the rows." for name in named]
+    if len(rest) > 1 and not _in_order(rest):
+        notes.append(
+            f"{len(rest)} columns were read as moments in the order of the file, from "
+            f"{rest[0]!r} to {rest[-1]!r}."
+        )
+    return rest, tuple(notes)
+
+
+def _counts(column: np.ndarray) -> bool:
+    """Whether the values are whole numbers, each one more than that above."""
+    if len(column) < 2 or not (_is_number(column[0]) and _is_number(column[-1])):
+        return False
+    first = float(column[0])
+    if not first.is_integer() or float(column[-1]) != first + len(column) - 1:
+        return False
+    return all(
+        _is_number(one) and float(one) == first + row for row, one in enumerate(column.tolist())
+    )
+
+
+def _in_order(names: Sequence[str]) -> bool:
+    """Whether names are alike but for their numbers, and these grow: t0, t1, t2."""
+    numbers = [[float(one) for one in _NUMBER.findall(name)] for name in names]
+    alike = len({_NUMBER.sub("#", name) for name in names}) == 1
+    return alike and all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
 
 
 def _numbers(column: np.ndarray, name: str, path: Path) -> Float[np.ndarray, " rows"]:

@@ -75,6 +75,75 @@ def test_wide(tmp_path, delimiter):
     assert_whole(data, VALUES[..., :1])
 
 
+def wide(tmp_path, names, *extra, parquet=False):
+    """The first channel as a wide table, with other columns before it by name."""
+    columns = dict(extra) | dict(zip(names, VALUES[..., 0].T.tolist(), strict=True))
+    header = ("label", *columns)
+    rows = list(zip(LABELS, *columns.values(), strict=True))
+    if not parquet:
+        return write(tmp_path / "ink.csv", header, rows)
+    frame = pytest.importorskip("pandas").DataFrame(rows, columns=header)
+    pytest.importorskip("pyarrow")
+    frame.to_parquet(tmp_path / "ink.parquet")
+    return tmp_path / "ink.parquet"
+
+
+ROWS = range(len(LABELS))
+HOURS = [f"t{hour}" for hour in range(8)]
+
+
+@pytest.mark.parametrize("parquet", [False, True])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ("id", [7 * row % 36 for row in ROWS]),
+        ("Index", [f"person {row}" for row in ROWS]),
+        ("patient", [row + 100 for row in ROWS]),
+    ],
+)
+def test_what_names_or_counts_the_rows_is_no_moment(tmp_path, extra, parquet):
+    data = load("own", path=wide(tmp_path, HOURS, extra, parquet=parquet))
+    assert data.task.input_shape == (8, 1)
+    assert data.notes == (f"Column {extra[0]!r} was left out: it names or counts the rows.",)
+    assert_whole(data, VALUES[..., :1])
+
+
+def test_an_id_of_several_rows_is_that_of_a_series(tmp_path):
+    path = wide(tmp_path, HOURS, ("id", [row // 2 for row in ROWS]))
+    with pytest.raises(ValueError, match="names some rows alike: set `series` to 'id'") as caught:
+        load("own", path=path)
+    assert "\n" not in str(caught.value)
+
+
+def test_moments_that_all_count_are_moments(tmp_path):
+    ramps = {f"t{hour}": [row + hour for row in ROWS] for hour in range(4)}
+    path = write(
+        tmp_path / "ramps.csv",
+        ("label", *ramps),
+        zip(LABELS, *ramps.values(), strict=True),
+    )
+    data = load("own", path=path)
+    assert data.task.input_shape == (4, 1) and data.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (HOURS, ()),
+        ([f"{850 + 2.5 * place} nm" for place in range(8)], ()),
+        ([f"2024-{month:02d}-01" for month in range(1, 9)], ()),
+        ("age height weight a b c d e".split(), ("from 'age' to 'e'",)),
+        (["weight", *HOURS[1:]], ("from 'weight' to 't7'",)),
+        (sorted(f"t{hour}" for hour in range(5, 13)), ("from 't10' to 't9'",)),
+    ],
+)
+def test_moments_whose_names_tell_no_order_are_said(tmp_path, names, said):
+    data = load("own", path=wide(tmp_path, names))
+    text = "8 columns were read as moments in the order of the file, {}."
+    assert data.notes == tuple(text.format(one) for one in said)
+    assert_whole(data, VALUES[..., :1])
+
+
 def test_parquet_is_as_csv(tmp_path):
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
