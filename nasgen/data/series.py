@@ -103,9 +103,9 @@ def from_series(
         class_names=class_names,
         notes=(*said, *notes),
     )
-    columns = {"label": column, "series": series, "time": time}
-    columns["channels"] = None if series is None else channels
-    return found._replace(table={**columns, "fits": length is not None})
+    columns = {"label": column, "series": series, "time": time, "fits": length is not None}
+    of_moments, of_series = (None, channels) if series is None else (channels, None)
+    return found._replace(table={**columns, "channels": of_moments, "moments": of_series})
 
 
 def _read(path: Path) -> Table:

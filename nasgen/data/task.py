@@ -32,8 +32,8 @@ class Dataset(NamedTuple):
     notes: what was done to the data on the way, a sentence each, for the user.
     white: what white of a picture file is in raw pixels; None where they are not those of pictures.
     table: of series from a table the names of its columns: `label`, `series` and `time` (None where
-    there is none), `channels` (None where each row is a series); and `fits`, whether series of
-    other lengths are padded and cropped.
+    there is none), of values either `channels`, a row a moment, or `moments`, a row a series (the
+    other is None); and `fits`, whether series of other lengths are padded and cropped.
     """
 
     task: Task

@@ -10,10 +10,10 @@ the file, then, parted by tabs,
     dense_regression   the file that the numbers are written to
 
 A picture (PNG, JPEG and the like) is brought into the form that preprocess.json describes; a table
-of series (.csv) is long or wide as that trained on; an .npy or .npz file holds raw images `[height,
-width, channels]` or raw series `[length, channels]`, or several of them, as those trained on. What
-is written stands beside the file: FILE.classes.png, of the picture's own size, FILE.classes.npy
-`[number, places...]` or FILE.numbers.npy `[number, places..., outputs]`.
+of series (.csv) is long or wide as that trained on, its columns in any order; an .npy or .npz file
+holds raw images `[height, width, channels]` or raw series `[length, channels]`, or several of them,
+as those trained on. What is written stands beside the file: FILE.classes.png, of the picture's own
+size, FILE.classes.npy `[number, places...]` or FILE.numbers.npy `[number, places..., outputs]`.
 
 Needs jax, flax and numpy, for pictures also pillow; and the other files of this folder.
 """
@@ -131,16 +131,13 @@ def read_table(file, form):
     names its series. A column of labels may be there; it is not read."""
     about, (length, channels) = form["table"] or TABLE, form["input_shape"]
     columns = read_columns(file)
+    for what, does in (("series", "names the series"), ("time", "orders their moments")):
+        if form["table"] and about[what] is not None and about[what] not in columns:
+            raise ValueError(f"{file} must have a column {about[what]!r} that {does}.")
     names = columns.get(about["series"])
-    if names is None and about["series"] is not None and form["table"]:
-        raise ValueError(f"{file} must have a column {about['series']!r} that names the series.")
     skipped = (about["label"], *((about["series"], about["time"]) if names is not None else ()))
     titles = [name for name in columns if name not in skipped]
-    if names is not None and about["channels"]:
-        titles = about["channels"]
-    missing = [name for name in titles if name not in columns]
-    if missing:
-        raise ValueError(f"{file} must have a column {missing[0]!r}, as the table trained on.")
+    titles = as_trained(file, titles, about.get("moments" if names is None else "channels"))
     values = numbers(file, {title: columns[title] for title in titles})
     if names is None:
         found = {str(row): one[:, None] for row, one in enumerate(values)}
@@ -155,6 +152,28 @@ def read_table(file, form):
         last = np.repeat(one[-1:], max(0, length - len(one)), 0)
         shaped.append(np.concatenate([one[:length], last]))
     return np.stack(shaped).astype(np.float32), list(found)
+
+
+def as_trained(file, titles, wanted):
+    """The columns of values in the order of those trained on, where their names are known. What
+    else is there is left out with a word."""
+    if not wanted:
+        return titles
+    missing, others = (
+        [name for name in some if name not in known]
+        for some, known in ((wanted, set(titles)), (titles, set(wanted)))
+    )
+    if missing:
+        raise ValueError(f"{file} must have a column {listed(missing)}, as the table trained on.")
+    if others:
+        what = "which the table trained on had not"
+        print(f"note: {file}: left out {listed(others)}, {what}.", file=sys.stderr)
+    return wanted
+
+
+def listed(names):
+    """The first of some names, and how many more there are."""
+    return f"{names[0]!r}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def read_columns(file):

@@ -332,14 +332,89 @@ def test_wide_tables_are_read_as_they_were_for_training(handed, tmp_path):
         assert found.names[3] == f"{tmp_path / 'new.csv'}[3]"
 
 
+@pytest.fixture
+def trained_on_wide(handed, tmp_path):
+    """A network trained on a wide table, and the values of some of it by column."""
+    values = np.random.default_rng(0).normal(size=(20, 3)).round(3)
+    rows = [f"{'ab'[i % 2]},{i}," + ",".join(map(str, one)) for i, one in enumerate(values)]
+    (tmp_path / "all.csv").write_text("\n".join(["label,id,t0,t1,t2", *rows]))
+    data = from_series(tmp_path / "all.csv")
+    folder = handed(data.task, [[1.0, -1.0]], table=data.table)
+    columns = {"label": ["a", "b"] * 4, "id": range(8), "more": range(8)}
+    return folder, values[:8], columns | {f"t{time}": values[:8, time] for time in range(3)}
+
+
+def _write_columns(path: Path, columns, names) -> str:
+    rows = zip(*(columns[name] for name in names), strict=True)
+    path.write_text("\n".join(",".join(map(str, row)) for row in [names, *rows]))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "left_out"),
+    [
+        ("t0 t1 t2", None),
+        ("t2 t1 t0", None),
+        ("t1 label t2 t0", None),
+        ("id t0 t1 t2 label", "'id'"),
+        ("more t2 t1 id t0", "'more' and 1 more"),
+    ],
+)
+def test_moments_are_found_by_name(trained_on_wide, tmp_path, capsys, names, left_out):
+    folder, values, columns = trained_on_wide
+    file = _write_columns(tmp_path / "new.csv", columns, names.split())
+    found = predict.read(file, predict.read_form(folder / "preprocess.json"))
+    np.testing.assert_array_equal(found.raw, values[..., None].astype(np.float32))
+    what = f"note: {file}: left out {left_out}, which the table trained on had not.\n"
+    assert capsys.readouterr() == ("", what if left_out else "")
+
+
+def test_missing_moments_are_named(trained_on_wide, tmp_path):
+    folder, _, columns = trained_on_wide
+    form = predict.read_form(folder / "preprocess.json")
+    for names, missing in (("id t0 t2", "'t1'"), ("label id more", "'t0' and 2 more")):
+        file = _write_columns(tmp_path / "new.csv", columns, names.split())
+        with pytest.raises(ValueError, match=f"must have a column {missing}, as the table trained"):
+            predict.read(file, form)
+
+
+def test_without_names_of_moments_the_file_tells_their_order(trained_on_wide, tmp_path):
+    """Networks exported before the names were kept, and those trained on arrays."""
+    folder, values, columns = trained_on_wide
+    form = predict.read_form(folder / "preprocess.json")
+    file = _write_columns(tmp_path / "new.csv", columns, ["t2", "label", "t1", "t0"])
+    del form["table"]["moments"]
+    for table in (form["table"], None):
+        found = predict.read(file, {**form, "table": table})
+        np.testing.assert_array_equal(found.raw, values[:, ::-1, None].astype(np.float32))
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_time_counts_where_it_counted_in_training(handed, tmp_path, capsys, timed):
+    rows = [(f"s{i}", t, i % 2, i + t**2) for t in (2, 0, 1) for i in range(20)]
+    header = ["series", "time" if timed else "hour", "label", "a"]
+    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+    names = header if timed else [name for name in header if name != "hour"]
+    _write_columns(tmp_path / "all.csv", columns, names)
+    data = from_series(tmp_path / "all.csv")
+    folder = handed(data.task, [[1.0, -1.0]], table=data.table)
+    form = predict.read_form(folder / "preprocess.json")
+    file = _write_columns(tmp_path / "new.csv", columns, header)
+    found = predict.read(file, form)
+    np.testing.assert_array_equal(found.raw[5, :, 0], [5, 6, 9] if timed else [9, 5, 6])
+    assert capsys.readouterr().err.count("left out 'hour', which") == (not timed)
+
+
 BAD_TABLES = {
     "series,a,b\ns,1": "rows as long as it",
     "series,a,a\ns,1,2": "a header of different names",
-    "series,a\ns,1": "must have a column 'b', as the table trained on",
+    "series,time,a\ns,1,2": "must have a column 'b', as the table trained on",
+    "series,time,c\ns,1,2": "must have a column 'a' and 1 more, as the table trained on",
     "a,b\n1,2": "must have a column 'series' that names the series",
-    "series,a,b\ns,1,x": "must have finite numbers; got 'x' in 'b'",
-    "series,a,b\ns,1,nan": "must have finite numbers; got 'nan' in 'b'",
-    "series,a,b\ns,1,2": "must have 2 moments a series; s has 1",
+    "series,a,b\ns,1,2\ns,3,4": "must have a column 'time' that orders their moments",
+    "series,time,a,b\ns,0,1,x": "must have finite numbers; got 'x' in 'b'",
+    "series,time,a,b\ns,0,1,nan": "must have finite numbers; got 'nan' in 'b'",
+    "series,time,a,b\ns,0,1,2": "must have 2 moments a series; s has 1",
     "series,time,a,b\ns,1,2,3\ns,1,2,3": "must have each time once a series; 's' has not",
 }
 
