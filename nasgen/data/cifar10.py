@@ -6,41 +6,74 @@ which is lossy (median 30.5 dB), so figures on it are not those of the original 
 """
 
 import io
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image
 
-from nasgen.data.arrays import from_arrays
+from nasgen.data.arrays import from_arrays, read_npz
 from nasgen.data.folder import data_file
+from nasgen.data.nb360.files import checked_array
+from nasgen.data.targets import check_highest
 from nasgen.data.task import Dataset, Split, standardised, stratified_indices
 from nasgen.types import Task
 
 PACKED, LOSSLESS = "cifar10_jpeg_packed.npz", "cifar10_lossless_first4000.npz"
 TASK = Task("cifar10", (32, 32, 3), 10)
+PARTS = ("payload", "offsets", "labels")  # of the packed file, for each split
 VALIDATION = 0.1  # of the official training images, by `seed`
 
 
 def cifar10(*, seed: int = 0) -> Dataset:
     """The packed data set: 45,000 for training, 5,000 of them held out for validation, 10,000 for
-    test. Raises ValueError, in one line, where the file is missing."""
-    with np.load(data_file(PACKED)) as held:
-        train, test = (_unpack(held, part) for part in ("train", "test"))
+    test. Raises ValueError, in one line, where the file is missing, damaged or another."""
+    parts = {part: [f"{part}_{what}" for what in PARTS] for part in ("train", "test")}
+    held = _arrays(PACKED, ["headers", *parts["train"], *parts["test"]])
+    train, test = (_unpack(held, part) for part in parts)
     kept, chosen = stratified_indices(train.y, seed=seed, fractions=(1 - VALIDATION, VALIDATION))
     parts = Split(train.x[kept], train.y[kept]), Split(train.x[chosen], train.y[chosen]), test
     return standardised(TASK, *parts, white=255.0)
 
 
 def cifar10_lossless(*, seed: int = 0) -> Dataset:
-    """The exact images: 60/20/20 of 4,000. Raises ValueError where the file is missing."""
-    with np.load(data_file(LOSSLESS)) as held:
-        return from_arrays(held["x"], held["y"], name="cifar10_lossless", seed=seed)
+    """The exact images: 60/20/20 of 4,000. Raises ValueError as `cifar10` does."""
+    held = _arrays(LOSSLESS, ["x", "y"])
+    return from_arrays(held["x"], held["y"], name="cifar10_lossless", seed=seed)
 
 
-def _unpack(held, part: str) -> Split:
+def _arrays(name: str, keys: Sequence[str]) -> dict[str, np.ndarray]:
+    file = data_file(name)
+    arrays = read_npz(file, keys)
+    missing = [key for key in keys if key not in arrays]
+    if missing:
+        raise ValueError(f"{file} must hold the arrays {', '.join(keys)}; it has no {missing[0]}.")
+    return arrays
+
+
+def _unpack(held: Mapping[str, np.ndarray], part: str) -> Split:
     """The images of `part`, uint8: each lies at its offset, without the header that all share."""
-    header, payload = held["headers"].tobytes(), memoryview(held[f"{part}_payload"].tobytes())
-    ends, labels = held[f"{part}_offsets"].astype(np.int64), held[f"{part}_labels"]
+    names = ["headers", *(f"{part}_{what}" for what in PARTS)]
+    header, payload, ends, labels = (
+        checked_array(held[name], f"{PACKED}: {name}", (None,), kinds="u") for name in names
+    )
+    checked_array(ends, f"{PACKED}: {part}_offsets", (len(labels) + 1,))
+    check_highest(labels, TASK.num_classes, f"{PACKED}: {part}_labels")
+    header, payload, ends = header.tobytes(), payload.tobytes(), ends.astype(np.int64)
     images = np.empty((len(labels), *TASK.input_shape), np.uint8)
     for index, (start, stop) in enumerate(zip(ends, ends[1:], strict=False)):
-        images[index] = Image.open(io.BytesIO(header + payload[start:stop]))
+        try:
+            images[index] = _decoded(header + payload[start:stop])
+        except Exception as error:  # Pillow raises whatever its decoders meet in broken bytes
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(
+                f"{PACKED} must hold JPEG images; number {index} of {part} is none ({reason})."
+            ) from None
     return Split(images, labels.astype(np.int32))
+
+
+def _decoded(file: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(file), formats=["JPEG"]) as image:
+        height, width, _ = TASK.input_shape
+        if image.size != (width, height) or image.mode != "RGB":
+            raise ValueError(f"{image.height}x{image.width} pixels, {image.mode}")
+        return np.asarray(image)

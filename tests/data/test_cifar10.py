@@ -1,7 +1,11 @@
 """CIFAR-10: the official split, stratified validation, the same images in both files."""
 
+import io
+import os
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from nasgen.data import load
 from nasgen.data.folder import VARIABLE
@@ -41,3 +45,77 @@ def test_a_missing_file_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     with pytest.raises(ValueError, match="needs cifar10_jpeg_packed.npz; .* set NASGEN_DATA"):
         load("cifar10")
+
+
+def packed(side=32, mode="RGB"):
+    """The arrays of a packed file of 60 + 20 images, each of one colour, as uint8; the colours."""
+    colours = np.random.default_rng(0).integers(0, 256, (80, 3)).astype(np.uint8)
+    files = []
+    for colour in colours:
+        file = io.BytesIO()
+        Image.new("RGB", (side, side), tuple(colour.tolist())).convert(mode).save(file, "JPEG")
+        files.append(file.getvalue())
+    header = os.path.commonprefix(files)
+    assert len(header) > 300
+    arrays = {"headers": np.frombuffer(header, np.uint8)}
+    for part, some in (("train", files[:60]), ("test", files[60:])):
+        payloads = [file[len(header) :] for file in some]
+        arrays[f"{part}_payload"] = np.frombuffer(b"".join(payloads), np.uint8)
+        arrays[f"{part}_offsets"] = np.cumsum([0, *map(len, payloads)]).astype(np.uint32)
+        arrays[f"{part}_labels"] = (np.arange(len(some)) % 10).astype(np.uint8)
+    return arrays, colours
+
+
+def test_each_image_is_unpacked_with_its_label(tmp_path, monkeypatch):
+    arrays, colours = packed()
+    np.savez(tmp_path / "cifar10_jpeg_packed.npz", **arrays)
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    data = load("cifar10")
+    assert [len(split.y) for split in data[1:4]] == [50, 10, 20]
+    raw = data.test.x * data.std + data.mean
+    assert np.abs(raw - colours[60:, None, None]).max() < 8  # JPEG
+    assert np.array_equal(data.test.y, np.arange(20) % 10)
+
+
+def changed(**changes):
+    arrays, _ = packed()
+    return {**arrays, **{name: change(arrays[name]) for name, change in changes.items()}}
+
+
+def without(name):
+    return {key: value for key, value in packed()[0].items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: {"x": np.zeros(3)}, "must hold the arrays headers, train_payload, .* no headers"),
+        (lambda: without("test_labels"), "it has no test_labels"),
+        (lambda: changed(test_payload=lambda a: a[:-9]), "number 19 of test is none .*truncated"),
+        (lambda: changed(train_offsets=lambda a: a[:-1]), r"train_offsets must be of shape \(61\)"),
+        (lambda: changed(train_offsets=np.float32), "train_offsets must be numbers"),
+        (lambda: changed(test_labels=lambda a: a + 3), "test_labels` must be in 0..9; got 12"),
+        (lambda: changed(headers=lambda a: a[9:]), "number 0 of train is none"),
+        (lambda: packed(side=30)[0], "number 0 of train is none .30x30 pixels, RGB"),
+        (lambda: packed(mode="L")[0], "32x32 pixels, L"),
+    ],
+)
+def test_another_file_is_one_line(tmp_path, monkeypatch, make, message):
+    np.savez(tmp_path / "cifar10_jpeg_packed.npz", **make())
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    with pytest.raises(ValueError, match=message) as caught:
+        load("cifar10")
+    assert "\n" not in str(caught.value) and "cifar10_jpeg_packed" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar10_lossless"])
+def test_half_a_file_is_one_line(tmp_path, monkeypatch, name):
+    arrays = {"x": np.zeros((60, 32, 32, 3), np.uint8), "y": np.arange(60) % 3, **packed()[0]}
+    for file in ("cifar10_jpeg_packed.npz", "cifar10_lossless_first4000.npz"):
+        np.savez(tmp_path / file, **arrays)
+        content = (tmp_path / file).read_bytes()
+        (tmp_path / file).write_bytes(content[: len(content) // 2])
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    with pytest.raises(ValueError, match="must be an .npz file of plain arrays") as caught:
+        load(name)
+    assert "\n" not in str(caught.value)
