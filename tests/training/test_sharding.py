@@ -1,5 +1,6 @@
 """Eight devices train as one does."""
 
+import json
 import os
 import socket
 import subprocess
@@ -94,16 +95,24 @@ def test_ten_steps_on_eight_devices_equal_one():
     assert done.stdout.strip().endswith("equal")
 
 
-# argv: process, port, workdir, the step to stop at. Two processes are two hosts to JAX.
-ONE_OF_TWO = """
+# argv: process, of how many, port, and what the script that follows takes. To JAX each is a host.
+ONE_OF_SEVERAL = """
 import sys, jax
-process, port, workdir, stop_at = int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
-jax.config.update("jax_cpu_collectives_implementation", "gloo")
-jax.distributed.initialize(f"127.0.0.1:{port}", 2, process)
-import jax.numpy as jnp, numpy as np, optax
+process, processes, port, *arguments = sys.argv[1:]
+if int(processes) > 1:
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(f"127.0.0.1:{port}", int(processes), int(process))
+assert jax.device_count() == jax.process_count() == int(processes)
+import jax.numpy as jnp, json, numpy as np, optax
+from functools import partial
 from nasgen.training.fit import fit
-from nasgen.training.sharding import data_mesh
+from nasgen.training.sharding import data_mesh, default_mesh
 from nasgen.training.state import init_state
+"""
+
+# argv: workdir, the step to stop at.
+LINEAR = """
+workdir, stop_at = arguments[0], int(arguments[1])
 
 def batch_fn(step):
     x = np.random.default_rng(step).normal(size=(8, 3)).astype(np.float32)
@@ -120,36 +129,79 @@ tx = optax.adam(0.05)
 state = init_state({"w": jnp.zeros(3)}, tx, jax.random.key(0))
 fitted = fit(loss_fn, state, batch_fn, tx, num_steps=20, log_every=5, checkpoint_every=5,
              workdir=workdir, mesh=data_mesh(), on_metrics=stop, label=None)
-print("weights", np.asarray(fitted.state.params["w"]).tobytes().hex())
+print("result", json.dumps(np.asarray(fitted.state.params["w"]).tolist()))
+"""
+
+# Ten steps of a small network, as tasks are trained.
+NETWORK = """
+from nasgen.data.task import Dataset, Split
+from nasgen.networks.network import Network, init_network
+from nasgen.networks.plans.open import make_plan
+from nasgen.spaces.open import OPS
+from nasgen.training.recipe import Recipe, preparation
+from nasgen.training.supervised import task_loss
+from nasgen.types import Architecture, Cell, MacroArchitecture, Op, Stage, Task
+
+TASK = Task("tiny", (6, 7, 2), 3)
+ops = tuple(OPS.index(Op(*op)) for op in (("mbconv_2", 3), ("conv", 3)))
+cell = Cell(ops, ((0, 1), (1, 2), (1, 3), (2, 3)))
+macro = MacroArchitecture((Stage(0, 8, 2, 1),), 16)
+
+def batch_fn(step):
+    rng = np.random.default_rng(step)
+    # sorted by brightness: statistics of one process's part would be far from the whole's
+    x = np.sort(rng.normal(size=(16, *TASK.input_shape)).astype(np.float32), axis=0)
+    return x, rng.integers(0, TASK.num_classes, 16).astype(np.int32)
+
+tx, recipe = optax.sgd(0.02, momentum=0.9, nesterov=True), Recipe(max_shift=1, mixup=0.2)
+plan, split = make_plan(Architecture(macro, (cell,)), OPS, TASK), Split(*batch_fn(99))
+data = Dataset(TASK, split, split, split, np.zeros(2), np.ones(2))
+variables = init_network(jax.random.key(0), plan)
+model_state = {"batch_stats": variables["batch_stats"]}
+state = init_state(variables["params"], tx, jax.random.key(1), model_state=model_state)
+fitted = fit(task_loss(Network(plan), recipe, TASK), state, batch_fn, tx, num_steps=10,
+             log_every=1, prepare_fn=preparation(recipe, data), mesh=default_mesh(), label=None)
+print("result", json.dumps([row["loss"] for row in fitted.history]))
 """
 
 
-def run_two_processes(workdir, stop_at: int) -> list[str]:
+def run_processes(script: str, *arguments: object, number: int = 2, code: int = 0) -> list:
+    """What each of several processes says is its result; all end with `code`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    command = [sys.executable, "-c", ONE_OF_SEVERAL + script]
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", ONE_OF_TWO, str(process), port, str(workdir), str(stop_at)],
+            [*command, *map(str, (process, number, port, *arguments))],
             env={**environment, **HERE},
             stdout=subprocess.PIPE,
             text=True,
         )
-        for process in range(2)
+        for process in range(number)
     ]
-    outputs = [process.communicate(timeout=120)[0] for process in started]
-    assert {process.returncode for process in started} == {3 if stop_at else 0}
-    return [line for output in outputs for line in output.splitlines() if "weights" in line]
+    outputs = [process.communicate(timeout=240)[0] for process in started]
+    assert {process.returncode for process in started} == {code}
+    lines = [line.split(maxsplit=1) for output in outputs for line in output.splitlines()]
+    return [json.loads(rest) for word, rest in lines if word == "result"]
 
 
 @pytest.mark.slow
 def test_two_processes_resume_to_the_same_weights(tmp_path):
-    straight = run_two_processes(tmp_path / "straight", stop_at=0)
-    assert run_two_processes(tmp_path / "stopped", stop_at=15) == []
-    resumed = run_two_processes(tmp_path / "stopped", stop_at=0)
-    assert len(set(straight)) == 1 and len(straight) == 2
+    straight = run_processes(LINEAR, tmp_path / "straight", 0)
+    assert run_processes(LINEAR, tmp_path / "stopped", 15, code=3) == []
+    resumed = run_processes(LINEAR, tmp_path / "stopped", 0)
+    assert len(straight) == 2 and straight[0] == straight[1]
     assert resumed == straight
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_losses_of_one():
+    (one,), two = (run_processes(NETWORK, number=number) for number in (1, 2))
+    assert len(one) == 10 and len(set(one)) == 10
+    assert len(two) == 2 and two[0] == two[1]
+    np.testing.assert_allclose(two[0], one, rtol=0, atol=1e-5)
 
 
 def test_mesh_over_chosen_devices():
