@@ -165,6 +165,23 @@ def test_labels_with_fractions_are_predicted(tmp_path):
     assert np.array_equal(np.sort(found), np.sort(targets).astype(np.float32))
 
 
+def test_whole_numbers_of_few_examples_may_be_meant_to_be_predicted(tmp_path):
+    rows = [(20 + number // 3, *values) for number, values in enumerate(VALUES[..., 0])]
+    path = write(tmp_path / "ages.csv", ("label", *HOURS), rows)
+    what = r"got 3 of class 0 \('20'\) \(for numbers to predict .*, --config.task.kind=regression"
+    with pytest.raises(ValueError, match=what) as caught:
+        load("own", path=path)
+    assert "\n" not in str(caught.value)
+    assert load("own", path=path, kind="regression").task.kind == "regression"
+
+
+def test_classes_of_few_examples_with_names_are_not(tmp_path):
+    rows = [(f"age {n // 3}", *values) for n, values in enumerate(VALUES[..., 0])]
+    path = write(tmp_path / "ages.csv", ("label", *HOURS), rows)
+    with pytest.raises(ValueError, match=r"got 3 of class 0 \('age 0'\)\.$"):
+        load("own", path=path)
+
+
 def test_lengths_are_padded_and_cropped_with_a_word(tmp_path):
     rows = [row for row in long_rows() if row[0] != "s3" or row[1] < 5]
     path = write(tmp_path / "ink.csv", LONG, rows)

@@ -95,6 +95,9 @@ def test_parts_that_are_given_stay_as_they_are(tmp_path):
 
 
 ONE_CLASS = np.where(np.arange(60)[:, None] < 0, 0, MANY * [1, 1, 0, 1])
+BINARY = (255 * (MASKS > 1)).astype(np.uint8)
+NAMES = np.array(["cat", "dog"])[np.arange(60) % 2]
+OTHER_SIZE = "`y` must have maps of the images' 6x5 pixels; got 5x5: resize the one or the other"
 NAN = np.where(np.arange(60) == 7, np.nan, NUMBERS)
 
 
@@ -103,6 +106,7 @@ NAN = np.where(np.arange(60) == 7, np.nan, NUMBERS)
     [
         (NUMBERS, {"kind": "regresion"}, "`kind` must be one of classification, multi_label"),
         (NUMBERS.astype(str), {}, "`y` must be numbers; got <U"),
+        (NAMES, {}, r"got <U3 \(number the classes from 0; their names can be labels in a table"),
         (MANY[:9], {}, r"`y` must have shape \(60, classes\); got \(9, 4\)"),
         (MANY * 2, {"kind": "multi_label"}, "`y` must be 0 or 1; got 2"),
         (ONE_CLASS, {}, "`y` must vary in each column; column 2 never does"),
@@ -112,10 +116,41 @@ NAN = np.where(np.arange(60) == 7, np.nan, NUMBERS)
         (NUMBERS * 0 + 0.5, {}, "column 0 never does"),
         (NUMBERS[:5], {}, r"`y` must have shape \(60, outputs\)"),
         (MASKS - 1, {}, "`y` must be 0 or more; got -1"),
-        (MASKS, {"num_classes": 2}, "`y` must be in 0..1; got 2"),
-        (MASKS * 2, {}, "got none of class 1"),
-        (MASKS * 0, {}, "got one class"),
-        (MASKS[:, :5], {"kind": "segmentation"}, r"integers of shape \(60, 6, 5\)"),
+        (MASKS, {"num_classes": 2}, r"`y` must be in 0..1; got 2\.$"),
+        (
+            MASKS * 2,
+            {},
+            "none of class 1: relabel the 3 values that there are, 0 to 4, as 0..2",
+        ),
+        (BINARY, {}, "none of class 1: relabel the 2 values that there are, 0 to 255, as 0..1"),
+        (BINARY, {"num_classes": 2}, "must be in 0..1; got 255: relabel the 2 values"),
+        (MASKS, {"num_classes": 4}, r"got none of class 3\.$"),
+        (MASKS * 0, {}, r"got one class\.$"),
+        (MASKS * 0 + 255, {}, r"got none of class 0\.$"),
+        (MASKS.astype(np.float32), {"kind": "segmentation"}, r"integers of shape \(60, 6, 5\)"),
+        (MASKS[:, :5], {"kind": "segmentation"}, OTHER_SIZE),
+        (MASKS[:, :5], {}, OTHER_SIZE),
+        (MASKS[:, :5] > 0, {}, OTHER_SIZE),
+        (MAPS[:, :5], {}, OTHER_SIZE),
+        (MAPS[:, :5], {"kind": "dense_regression"}, OTHER_SIZE),
+        (MASKS, {"test": (X[:2], MASKS[:2, :, :4])}, "`y_test` must have maps .* got 6x4: resize"),
+        (
+            np.arange(60) // 30 * 255,
+            {},
+            "60 examples for 256 classes: relabel the 2 values",
+        ),
+        (
+            np.arange(60) % 3 + 1,
+            {},
+            "0 of class 0: relabel the 3 values .* 1 to 3, as 0..2",
+        ),
+        (
+            np.arange(60),
+            {},
+            "1 of class 0 .for numbers .*, --config.task.kind=regression",
+        ),
+        (np.arange(60) * 7, {}, "60 examples for 414 classes .for numbers to predict set `kind`"),
+        (np.arange(60) - 9, {}, "0 or more; got -9 .for numbers to predict set `kind` to 'regr"),
         (MASKS, {"test": (X[:2], MASKS[:2] + 1)}, "`y_test` must be in 0..2; got 3"),
         (MAPS, {"test": (X[:2], MAPS[:2, ..., :1])}, "`y_test` must have 2 columns"),
         (MAPS, {"validation": (X, MAPS)}, "`validation` must come with `test`"),
