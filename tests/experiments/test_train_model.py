@@ -11,12 +11,14 @@ from flax.traverse_util import flatten_dict
 from experiments import run
 from experiments.configs import paper_cifar, paper_imagenet450m
 from nasgen.networks.network import Network, init_network
+from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import config as rules
 from nasgen.pipeline import train_model
+from nasgen.pipeline.task_data import recipe_of
 from nasgen.published import create_model
 from nasgen.spaces.formats import architecture_to_json
 from nasgen.spaces.open import SPACE
-from nasgen.training.recipe import Recipe, optimizer, preparation
+from nasgen.training.recipe import optimizer, preparation
 from nasgen.training.state import init_state, train_step
 from nasgen.training.supervised import task_loss
 from nasgen.types import Architecture, Cell, MacroArchitecture, Stage
@@ -109,11 +111,10 @@ def test_the_papers_networks_take_two_steps(tiny, module, side):
     config.task.dataset = config.task.size = None
     config.task.name, config.task.path = "npz", str(tiny / "tiny.npz")
     config.train.batch_size = 4
-    settings = config.train.to_dict()
-    del settings["teacher"]
-    chosen, recipe = train_model.choose(config), Recipe(**settings)
+    chosen, recipe = train_model.choose(config), recipe_of(config)
     named = create_model(config.model, num_classes=3, input_shape=(side, side, 3))
-    assert named.plan == chosen.plan
+    plain = chosen.architecture._replace(excitation=0.0)  # which is the recipe's
+    assert named.plan == make_plan(plain, SPACE.ops, chosen.dataset.task)
     tx, network = optimizer(recipe), Network(chosen.plan, "native")
     variables = init_network(jax.random.key(0), chosen.plan)
     stats = {"batch_stats": variables["batch_stats"]}

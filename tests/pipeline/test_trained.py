@@ -47,7 +47,7 @@ def test_a_network_of_another_kind_is_trained_and_handed_over(kind, tmp_path, mo
         )
     assert stage.keys() == {f"validation_{metric}", "kept_step"}
     low, value, high = (found[f"test_{metric}{end}"] for end in ("_low", "", "_high"))
-    assert low <= value <= high and low < high and found["test_examples"] == 40
+    assert low <= value <= high and (low < high or value == 1) and found["test_examples"] == 40
     assert found[f"validation_{metric}"] == stage[f"validation_{metric}"]
     assert latency.device_name() == found["latency_device"]
     card = (tmp_path / "network" / "README.md").read_text()
