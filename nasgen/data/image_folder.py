@@ -10,7 +10,7 @@ of them would take more than half of the memory, each is read when it is needed.
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -56,6 +56,8 @@ def from_image_folder(
     folders = split_folders(root)
     class_names = _class_names(root, folders["train"])
     notes, listed = [], {}
+    if folders == {"train": root}:
+        notes += _guess_notes([root / name for name in class_names], class_names)
     for part, folder in folders.items():
         listed[part], ignored = _listing(root, folder, class_names)
         if ignored:
@@ -103,7 +105,8 @@ def from_image_folder(
 
 def split_folders(root: Path) -> dict[str, Path]:
     """The folder of each split, `train` first; of `train` alone, the root itself, where its class
-    folders are not split yet. Raises ValueError where there are no class folders."""
+    folders are not split yet. Raises ValueError where there are no class folders, and where some
+    folders are splits and others are not."""
     if not root.is_dir():
         raise ValueError(f"`path` must be a folder of images; got {str(root)!r}, which is none.")
     folders = [one for one in _visible(root) if one.is_dir()]
@@ -112,21 +115,53 @@ def split_folders(root: Path) -> dict[str, Path]:
             f"`path` must have a folder of images for each class; {str(root)!r} has no folders."
         )
     names = [split_of(folder.name) for folder in folders]
-    if "train" not in names or set(names) == {"train", None}:
+    for folder, name in zip(folders, names, strict=True):
+        if name is not None:
+            _check_link(folder, root)
+    meant = [
+        folder.name
+        for folder, name in zip(folders, names, strict=True)
+        if name is not None and _has_class_folders(folder)
+    ]
+    if not meant and ("train" not in names or set(names) == {"train", None}):
         return {"train": root}  # where `train` is beside other things, it is one of them
-    if len(set(names)) < len(names) or None in names:
+    if "train" not in names or len(set(names)) < len(names) or None in names:
+        has = ", ".join(one.name for one in folders[:8]) + (", ..." if len(folders) > 8 else "")
+        why = f", of which {meant[0]!r} holds class folders, as a split does" if meant else ""
         raise ValueError(
             f"`path` must have class folders only, or one folder a split and no others; "
-            f"{str(root)!r} has {', '.join(one.name for one in folders)}."
+            f"{str(root)!r} has {has}{why}: move what is no split away, and name the splits train, "
+            "validation and test."
         )
     for folder in folders:
-        _check_link(folder, root)
         if not any(one.is_dir() for one in _visible(folder)):
             raise ValueError(
                 f"`path` must have class folders in its split folders; {folder.name!r} has none."
             )
     found = dict(zip(names, folders, strict=True))
     return {"train": found.pop("train"), **found}
+
+
+def _has_class_folders(folder: Path) -> bool:
+    """Whether there are folders in it that hold images, at any depth."""
+
+    def has_images(entry: Path) -> bool:
+        if entry.is_dir():
+            return not entry.is_symlink() and any(map(has_images, _visible(entry)))
+        return entry.suffix.lower() in SUFFIXES
+
+    return any(has_images(one) for one in _visible(folder) if one.is_dir())
+
+
+def _guess_notes(folders: Iterable[Path], class_names: tuple[str, ...]) -> tuple[str, ...]:
+    """What to say where folders that may be splits were taken for classes: some are called so, or
+    the same two folders or more lie in each."""
+    inner = [{one.name for one in _visible(f) if one.is_dir()} for f in folders]
+    alike = len(inner[0]) > 1 and all(names == inner[0] for names in inner)
+    if not alike and not any(map(split_of, class_names)):
+        return ()
+    named = ", ".join(class_names[:8]) + (", ..." if len(class_names) > 8 else "")
+    return (f"Folders were taken for {len(class_names)} classes, not for splits: {named}.",)
 
 
 def _class_names(root: Path, folder: Path) -> tuple[str, ...]:

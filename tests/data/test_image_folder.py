@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nasgen.data import load
+from nasgen.data import check, load
 from nasgen.data.images import Form, common_form, form_of, pixels
 from nasgen.data.rows import Rows, Unreadable
 from tests.data.photos import write_digits, write_photographs
@@ -67,7 +67,35 @@ def test_train_may_be_a_class(tmp_path):
     write_digits(tmp_path)
     for label, name in enumerate(("train", "bus", "car")):
         (tmp_path / str(label)).rename(tmp_path / name)
-    assert load("own", path=tmp_path).task.class_names == ("bus", "car", "train")
+    data = load("own", path=tmp_path)
+    assert data.task.class_names == ("bus", "car", "train")
+    note = "Folders were taken for 3 classes, not for splits: bus, car, train."
+    assert data.notes == (note,)
+
+
+@pytest.mark.parametrize("beside", ["test1/1.png", "unlabelled/a/1.png", "val/0/1.png"])
+def test_a_folder_that_is_partly_split_is_refused(tmp_path, beside):
+    """As competitions hand data out: the images to be judged lie in no class folders."""
+    split = "Training" if "val" not in beside else "test"
+    write_digits(tmp_path / split)
+    other = tmp_path / beside
+    other.parent.mkdir(parents=True)
+    next((tmp_path / split / "0").iterdir()).rename(other)
+    for refuse in (check, load):
+        with pytest.raises(
+            ValueError, match="holds class folders, as a split does: move"
+        ) as caught:
+            refuse("own", path=tmp_path)
+        assert beside.split("/")[0] in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_class_folders_that_look_like_splits_are_said(tmp_path):
+    for number, name in enumerate(("training_set", "test_set")):
+        write_digits(tmp_path / name, classes=2, start=10 * number)
+    (note,) = load("own", path=tmp_path).notes
+    assert note == "Folders were taken for 2 classes, not for splits: test_set, training_set."
+    (tmp_path / "test_set" / "1").rename(tmp_path / "test_set" / "2")
+    assert load("own", path=tmp_path).notes == ()
 
 
 def test_photographs_of_mixed_sizes_are_resized_to_the_median_with_a_word(tmp_path):
