@@ -61,7 +61,7 @@ def from_image_folder(
     for part, folder in folders.items():
         listed[part], ignored = _listing(root, folder, class_names)
         if ignored:
-            first = ignored[0].relative_to(root)
+            first = _shown(ignored[0].relative_to(root))
             notes.append(f"{len(ignored)} files that are no PNG or JPEG were ignored: {first}, ...")
     opened = {part: [_open(one, root) for one in files] for part, files in listed.items()}
     forms = [one.form for files in opened.values() for one in files if one.form]
@@ -166,6 +166,12 @@ def _guess_notes(folders: Iterable[Path], class_names: tuple[str, ...]) -> tuple
 
 def _class_names(root: Path, folder: Path) -> tuple[str, ...]:
     folders = [one.name for one in _visible(folder) if one.is_dir()]
+    for name in (root.name, *folders):
+        if _shown(name) != name:
+            raise ValueError(
+                "`path` must have folders whose names are UTF-8, for they name the task and its "
+                f"classes; '{_shown(name)}' is not: rename it."
+            )
     if len(folders) < 2:
         where = "" if folder == root else f" in {folder.name!r}"
         raise ValueError(
@@ -201,6 +207,11 @@ def _listing(
         labelled += [_Labelled(one, class_names.index(name)) for one in images]
         ignored += [one for one in files if one.suffix.lower() not in SUFFIXES]
     return labelled, ignored
+
+
+def _shown(name: str | Path) -> str:
+    """A name to write down: what is not UTF-8 in it as codes."""
+    return str(name).encode("utf-8", "backslashreplace").decode()
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -311,7 +322,7 @@ def _reason(error: Exception) -> str:
 def _say_broken(broken: Sequence[_Labelled], total: int, root: Path, corrupt: str) -> str:
     """What was left out. Raises ValueError where that is refused."""
     broken = sorted(broken)
-    named = ", ".join(f"'{one.file.relative_to(root)}' ({one.why})" for one in broken[:4])
+    named = ", ".join(f"'{_shown(one.file.relative_to(root))}' ({one.why})" for one in broken[:4])
     named += ", ..." if len(broken) > 4 else ""
     if corrupt == "refuse":
         raise ValueError(

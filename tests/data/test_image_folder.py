@@ -177,6 +177,18 @@ def test_of_images_that_are_read_later_broken_ones_are_named_then_or_skipped(tmp
     assert any("1 of 19 images cannot be read and were left out" in note for note in data.notes)
 
 
+def test_names_that_are_not_utf_8_are_refused_or_written_as_codes(tmp_path):
+    """Such as unpacked archives of Latin-1 leave; they cannot be written into reports."""
+    write_digits(tmp_path)
+    (tmp_path / "0" / os.fsdecode(b"caf\xe9.txt")).write_text("a")
+    (note,) = load("own", path=tmp_path).notes
+    assert r"0/caf\udce9.txt" in note
+    (tmp_path / "0").rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    with pytest.raises(ValueError, match=r"names are UTF-8, .*'caf\\udce9' is not") as caught:
+        load("own", path=tmp_path)
+    assert str(caught.value).isprintable()
+
+
 def test_forms():
     forms = [Form(4, 10, 1), Form(8, 20, 3), Form(9, 30, 1), Form(100, 40, 3)]
     assert common_form(forms) == (8, 25, 3)
