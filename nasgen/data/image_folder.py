@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from nasgen.data.arrays import from_arrays
-from nasgen.data.images import Form, common_form, form_notes, form_of, pixels
+from nasgen.data.images import Form, common_form, form_notes, form_of, is_transparent, pixels
 from nasgen.data.rows import Rows, Unreadable, one_by_one
 from nasgen.data.splits import held_out_parts, split_of
 from nasgen.data.targets import MIN_EXAMPLES, in_order
@@ -37,6 +37,7 @@ class _Labelled(NamedTuple):
     label: int
     form: Form | None = None
     why: str = ""
+    transparent: bool = False
 
 
 def from_image_folder(
@@ -85,7 +86,9 @@ def from_image_folder(
         part: (x, np.array([one.label for one in good], np.int32))
         for part, (x, good, _) in decoded.items()
     }
-    forms = [one.form for _, good, _ in decoded.values() for one in good]
+    read = [one for _, good, _ in decoded.values() for one in good]
+    transparent = sum(one.transparent for one in read)
+    notes += form_notes([one.form for one in read], form, transparent=transparent)
     x, y = parts.pop("train")
     _check_counts(y, class_names)
     held_out, note = held_out_parts(parts)
@@ -97,7 +100,7 @@ def from_image_folder(
         num_classes=len(class_names),
         kind="classification",
         class_names=class_names,
-        notes=(*notes, *form_notes(forms, form), *note),
+        notes=(*notes, *note),
         white=255.0,
         **held_out,
     )
@@ -249,7 +252,7 @@ def _open(one: _Labelled, root: Path) -> _Labelled:
         return one._replace(why="no file")
     try:
         with _opened(one.file) as image:
-            return one._replace(form=form_of(image))
+            return one._replace(form=form_of(image), transparent=is_transparent(image))
     except Exception as error:  # Pillow raises whatever its decoders meet in broken bytes
         return one._replace(why=_reason(error))
 

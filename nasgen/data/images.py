@@ -43,12 +43,22 @@ def common_form(forms: Sequence[Form], *, size: int | None = None) -> Form:
     return Form(height, width, channels) if size is None else Form(size, size, channels)
 
 
+def is_transparent(image: Image.Image) -> bool:
+    """Whether an opened picture has an alpha channel or a transparent colour; the pixels are not
+    read. In grey of 16 bits no level is taken for transparent."""
+    return image.has_transparency_data and image.mode[0] not in "IF"
+
+
 def pixels(image: Image.Image, form: Form) -> Float[np.ndarray, "height width channels"]:
-    """The picture in that form, in 0..255: resized with antialiasing, without transparency.
+    """The picture in that form, in 0..255: resized with antialiasing, on white where it is
+    transparent.
 
     Grey of 16 bits keeps its fractions.
     """
     image = ImageOps.exif_transpose(image)
+    if is_transparent(image):
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
     if image.mode[0] in "IF":
         image = Image.fromarray(np.asarray(image, np.float32) / np.float32(257))
     else:
@@ -59,8 +69,9 @@ def pixels(image: Image.Image, form: Form) -> Float[np.ndarray, "height width ch
     return np.repeat(array, form.channels, -1) if array.shape[-1] < form.channels else array
 
 
-def form_notes(forms: Sequence[Form], form: Form) -> tuple[str, ...]:
-    """What bringing pictures of `forms` into one form changes, in a sentence each."""
+def form_notes(forms: Sequence[Form], form: Form, *, transparent: int) -> tuple[str, ...]:
+    """What bringing pictures of `forms`, so many of them transparent, into one form changes, in a
+    sentence each."""
     notes, sizes = [], Counter((one.height, one.width) for one in forms)
     resized = len(forms) - sizes[form.height, form.width]
     if resized:
@@ -73,4 +84,6 @@ def form_notes(forms: Sequence[Form], form: Form) -> tuple[str, ...]:
     if changed:
         became = "grey" if form.channels == 1 else "colour"
         notes.append(f"{changed} of {len(forms)} images were made {became}, like most.")
+    if transparent:
+        notes.append(f"{transparent} of {len(forms)} images have transparency: they lie on white.")
     return tuple(notes)

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from nasgen.data.arrays import from_arrays
-from nasgen.data.images import Form, common_form, form_notes, form_of, pixels
+from nasgen.data.images import Form, common_form, form_notes, form_of, is_transparent, pixels
 from nasgen.data.rows import Rows, one_by_one
 from nasgen.data.splits import held_out_parts, split_of
 from nasgen.data.task import Dataset, check_memory, fits
@@ -203,13 +203,14 @@ def _one_form(
     if any(one.dtype != np.uint8 or one.ndim != 3 for one in inputs):
         raise ValueError("`dataset` must have inputs of one shape, or images of uint8.")
     forms = [form_of(_picture(one)) for one in inputs]
+    transparent = sum(is_transparent(_picture(one)) for one in inputs)
     form = common_form(forms, size=size)
     check_memory((len(inputs), *form), "dataset", "set a smaller `size`")
     parts = {
         part: (np.stack([pixels(_picture(one), form) for one in x]), y)
         for part, (x, y) in parts.items()
     }
-    return parts, form_notes(forms, form)
+    return parts, form_notes(forms, form, transparent=transparent)
 
 
 def _picture(array: np.ndarray) -> Image.Image:

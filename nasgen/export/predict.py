@@ -98,8 +98,9 @@ def read_arrays(file, form):
 
 
 def read_picture(file, form):
-    """A picture as a raw image, upright, without transparency, resized with antialiasing, with the
-    network's channels, and of the scale of the images trained on; and its own size."""
+    """A picture as a raw image, upright, on white where it is transparent, resized with
+    antialiasing, with the network's channels, and of the scale of the images trained on; and its
+    own size."""
     (height, width, channels), scale = form["input_shape"], form["scale"]
     if scale is None:
         raise ValueError(
@@ -113,8 +114,11 @@ def read_picture(file, form):
     try:
         with Image.open(file) as opened:
             image = ImageOps.exif_transpose(opened)
-            own = image.size
-            if image.mode[0] in "IF":  # grey of 16 bits
+            own, deep = image.size, image.mode[0] in "IF"  # grey of 16 bits
+            if image.has_transparency_data and not deep:
+                white = Image.new("RGBA", own, "white")
+                image = Image.alpha_composite(white, image.convert("RGBA"))
+            if deep:
                 image = Image.fromarray(np.asarray(image, np.float32) / np.float32(257))
             else:
                 image = image.convert("L" if channels == 1 else "RGB")

@@ -214,6 +214,50 @@ def test_every_mode_becomes_levels_of_0_to_255(mode):
         assert np.abs(found - wanted[..., None]).max() <= 1
 
 
+def sticker(mode):
+    """A black disc in 12x12 pixels, transparent around it, and what it looks like on white."""
+    disc = np.hypot(*(np.indices((12, 12)) - 5.5)) < 4
+    alpha = np.where(disc, 255, 0).astype(np.uint8)
+    if mode in ("P", "L", "RGB"):  # a colour is declared transparent
+        levels = Image.fromarray(np.where(disc, 0, 7).astype(np.uint8)).convert(mode)
+        levels.info["transparency"] = (7, 7, 7) if mode == "RGB" else 7
+        return levels, 255 - alpha
+    image = Image.fromarray(np.zeros_like(alpha)).convert(mode)
+    image.putalpha(Image.fromarray(alpha))
+    return image, 255 - alpha
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "RGB"])
+def test_transparent_pictures_lie_on_white(tmp_path, mode):
+    image, seen = sticker(mode)
+    image.save(tmp_path / "a.png", **image.info)
+    for channels in (1, 3):
+        with Image.open(tmp_path / "a.png") as opened:
+            assert opened.mode == mode
+            found = pixels(opened, Form(12, 12, channels))
+        np.testing.assert_array_equal(found, np.repeat(seen[..., None], channels, 2))
+
+
+def test_half_transparent_is_half_white():
+    image = Image.new("RGBA", (4, 4), (0, 100, 200, 51))  # a fifth of the colour
+    found = pixels(image, Form(4, 4, 3))
+    assert np.abs(found - (204, 224, 244)).max() <= 1
+
+
+@pytest.mark.parametrize("now", [True, False])
+def test_transparency_is_said(tmp_path, monkeypatch, now):
+    write_digits(tmp_path, classes=2)
+    for file in sorted((tmp_path / "1").iterdir())[:3]:
+        image = Image.open(file).convert("L")
+        image.putalpha(image.copy())
+        image.save(file)
+    if not now:
+        monkeypatch.setattr("nasgen.data.image_folder.fits", lambda *shape, **part: False)
+    assert load("own", path=tmp_path).notes[-1] == (
+        "3 of 20 images have transparency: they lie on white."
+    )
+
+
 def test_photographs_lie_as_their_camera_held_them(tmp_path):
     levels = np.arange(24, dtype=np.uint8).reshape(4, 6)
     exif = Image.Exif()

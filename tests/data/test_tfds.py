@@ -224,6 +224,19 @@ def test_mixed_sizes_are_resized_with_a_word(tmp_path, stand_in):
     assert data.white == 255
 
 
+def test_transparent_images_of_mixed_sizes_lie_on_white_with_a_word(tmp_path, stand_in):
+    write(tmp_path)
+    for part in ("train", "test"):
+        for one in stand_in.splits[part]:
+            one["image"] = np.repeat(one["image"], 4, -1)
+    stand_in.splits["train"][0]["image"] = np.zeros((12, 9, 4), np.uint8)
+    data = load("tfds", dataset="tiny", path=tmp_path)
+    assert data.task.input_shape == (8, 8, 3)
+    assert data.notes[-1] == "60 of 60 images have transparency: they lie on white."
+    raw = np.concatenate([split.x for split in data[1:4]]) * data.std + data.mean
+    assert any(np.abs(image - 255).max() < 1e-3 for image in raw)  # of which nothing is seen
+
+
 def test_what_is_not_there_comes_with_the_command_that_prepares_it(tmp_path):
     command = f"tfds build tiny --data_dir={tmp_path} --file_format=array_record"
     for refuse in (check, load):

@@ -61,12 +61,17 @@ def files(tmp_path_factory) -> dict[str, np.ndarray]:
     where, rng = tmp_path_factory.mktemp("files"), np.random.default_rng(0)
     colour = Image.fromarray(rng.integers(0, 256, (31, 20, 3), np.uint8))
     deep = Image.fromarray(rng.integers(0, 2**16, (12, 14), np.uint16))
+    clear = colour.copy()
+    clear.putalpha(Image.fromarray(rng.integers(0, 256, (31, 20), np.uint8)))
     pictures = {
         "colour photo.png": (colour, {}),
         "jpeg.jpg": (colour, {"quality": 95}),
         "grey.png": (colour.convert("L"), {}),
         "palette.png": (colour.convert("P"), {}),
-        "clear.png": (colour.convert("RGBA"), {}),
+        "opaque.png": (colour.convert("RGBA"), {}),
+        "clear.png": (clear, {}),
+        "grey clear.png": (clear.convert("LA"), {}),
+        "one clear colour.png": (colour.convert("P"), {"transparency": 0}),
         "deep.png": (deep, {}),
     }
     raw = {}
