@@ -33,7 +33,7 @@ def get_config() -> ConfigDict:
     config.task.path = placeholder(str)
     config.task.dataset = placeholder(str)  # of "tfds": "mnist", "mnist:3.0.1"; of "nb360": "ecg"
     config.task.kind = placeholder(str)  # of prediction; left out, the labels tell
-    config.task.metric = placeholder(str)  # arrays, tables: a name of types.METRICS, for the kind
+    config.task.metric = placeholder(str)  # your data, tfds: a name of types.METRICS, for the kind
     config.task.dims = placeholder(int)  # of .npz files: 2 for images, 1 for series
     config.task.size = placeholder(int)  # pixels of each side; left out, the median of the images
     config.task.corrupt = placeholder(str)  # images that cannot be read: "refuse" or "skip"

@@ -41,15 +41,20 @@ class _Labelled(NamedTuple):
 
 
 def from_image_folder(
-    path: str | os.PathLike, *, seed: int = 0, size: int | None = None, corrupt: str = "refuse"
+    path: str | os.PathLike,
+    *,
+    seed: int = 0,
+    size: int | None = None,
+    corrupt: str = "refuse",
+    metric: str | None = None,
 ) -> Dataset:
     """A data set from a folder of class folders, which may lie in folders train, validation, test.
 
     size: of each side in pixels; by default the median height and width. corrupt: `refuse` stops at
     images that cannot be read, `skip` leaves them out and says so. Of images that are read when
     they are needed only the headers are read before, unless some are to be skipped: then each is
-    once. The task takes the folder's name. Raises ValueError, in one line, where the folder will
-    not do.
+    once. metric: as in `from_arrays`. The task takes the folder's name. Raises ValueError, in one
+    line, where the folder will not do.
     """
     if corrupt not in CORRUPT:
         raise ValueError(f"`corrupt` must be one of {', '.join(CORRUPT)}; got {corrupt!r}.")
@@ -99,6 +104,7 @@ def from_image_folder(
         seed=seed,
         num_classes=len(class_names),
         kind="classification",
+        metric=metric,
         class_names=class_names,
         notes=(*notes, *note),
         white=255.0,

@@ -35,12 +35,14 @@ def from_tfds(
     seed: int = 0,
     size: int | None = None,
     kind: str | None = None,
+    metric: str | None = None,
 ) -> Dataset:
     """A data set by its name there, as `mnist`, `mnist:3.0.1` or `name/config:1.0.0`.
 
     path: its `data_dir`; by default what TFDS_DATA_DIR names, else ~/tensorflow_datasets. size: of
-    images, as in `image_folder`. kind: of labels, by default told by them. Inputs and labels are
-    its supervised keys. Raises ValueError, in one line, where it is not there or will not do.
+    images, as in `image_folder`. kind: of labels, by default told by them. metric: as in
+    `from_arrays`. Inputs and labels are its supervised keys. Raises ValueError, in one line, where
+    it is not there or will not do.
     """
     folder = prepared_folder(dataset, path)
     _check_features(folder)
@@ -79,6 +81,7 @@ def from_tfds(
         seed=seed,
         num_classes=len(class_names) or None,
         kind=kind,
+        metric=metric,
         dims=2 if x.ndim == 4 else 1,
         class_names=class_names,
         notes=(*notes, *note),

@@ -34,6 +34,14 @@ def test_every_digit_comes_back_once_with_its_class(tmp_path):
     assert not np.array_equal(data.test.x, other.test.x)
 
 
+def test_a_metric_can_be_chosen(tmp_path):
+    write_digits(tmp_path)
+    assert load("own", path=tmp_path).task.metric == "accuracy"
+    assert load("own", path=tmp_path, metric="macro_f1").task.metric == "macro_f1"
+    with pytest.raises(ValueError, match="`metric` of .* must be one of accuracy, .* 'mean_iou'"):
+        load("own", path=tmp_path, metric="mean_iou")
+
+
 def test_numbers_order_as_numbers(tmp_path):
     for name in ("10", "9", "2"):
         write_digits(tmp_path / "tmp", classes=1, each=5)

@@ -168,6 +168,8 @@ def test_examples_come_back_whole(tmp_path, stand_in):
     data = load("tfds", dataset="tiny", path=tmp_path)
     assert data.task[:3] == ("tiny", (8, 8, 1), 3) and data.task.class_names == tuple(NAMES)
     assert_whole([(split.x * data.std + data.mean, split.y) for split in data[1:4]])
+    judged = load("tfds", dataset="tiny", path=tmp_path, metric="macro_f1").task
+    assert judged == data.task._replace(metric="macro_f1")
 
 
 @pytest.mark.parametrize("size", [8, 5])

@@ -26,7 +26,9 @@ from nasgen.pipeline import config as rules
 from nasgen.pipeline import workdir
 from nasgen.pipeline.config import UserError
 from nasgen.pipeline.stages import Stage, run_stages
+from nasgen.pipeline.task_data import load_data
 from nasgen.training.fit import Diverged
+from tests.data.photos import write_digits
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = "experiments/configs/quickstart.py"
@@ -392,6 +394,15 @@ def test_own_data_needs_a_path_only(tmp_path):
     old, new = rules.flat(default.get_config()), rules.flat(config)
     changed = {key for key, value in new.items() if value != old[key]}
     assert changed == {"task.name", "task.path", "design.finalists", "train.clip_norm"}
+
+
+def test_own_data_may_choose_its_metric(tmp_path):
+    write_digits(tmp_path / "photos")
+    config = own_data.get_config()
+    config.update({"task": {"path": str(tmp_path / "photos"), "metric": "macro_f1"}})
+    config.update({"train": {"batch_size": 16}, "design": {"score_batch": 8}})
+    rules.validate(config, pipelines=run.PIPELINES)
+    assert load_data(config).task.metric == "macro_f1"
 
 
 def test_quickstart_differs_from_default_by_its_budget_finalists_and_length():
