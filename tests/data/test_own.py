@@ -1,5 +1,6 @@
 """Which loader a path is for, and which options it has; nothing heavy is imported to say so."""
 
+import inspect
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from nasgen.data import DATASETS, check, load
+from nasgen.data.image_folder import from_image_folder
 from nasgen.data.own import FILES, loader_of
 from tests.data.photos import write_digits
 
@@ -49,10 +51,18 @@ def test_options_belong_to_sources(tmp_path, monkeypatch, name, options, message
             refuse(name, **options)
 
 
-@pytest.mark.parametrize("name", DATASETS)
-def test_every_data_set_takes_a_seed(name):
-    with pytest.raises(ValueError, match="`sed` is no option|must be given"):
-        check(name, sed=1)
+@pytest.mark.parametrize(
+    "loader", {*DATASETS.values(), *FILES.values(), from_image_folder}, ids=lambda one: one.__name__
+)
+def test_every_loader_takes_a_seed_by_name(loader):
+    seed = inspect.signature(loader).parameters["seed"]
+    assert seed.kind is seed.KEYWORD_ONLY and seed.default == 0
+
+
+def test_the_seed_reaches_what_the_path_tells(tmp_path):
+    write_digits(tmp_path / "photos")
+    one, other = (load("own", path=tmp_path / "photos", seed=seed).test.x for seed in (0, 1))
+    assert not np.array_equal(one, other)
 
 
 def test_data_is_light_to_import():
