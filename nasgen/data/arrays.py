@@ -8,6 +8,7 @@ training, validation and test; with one (`x_test`, `y_test`) the rest is split 8
 values of `Rows`, which are read only when they are needed.
 """
 
+import difflib
 import math
 import os
 import zipfile
@@ -20,6 +21,7 @@ import numpy as np
 from nasgen.data import targets
 from nasgen.data.npy import read_header
 from nasgen.data.rows import Rows, take
+from nasgen.data.splits import split_of
 from nasgen.data.task import (
     Dataset,
     Split,
@@ -111,14 +113,18 @@ def from_npz(
 ) -> Dataset:
     """A data set from an .npz file with `x` and `y`, and `x_test` and `y_test` if there are any.
 
-    The task takes the file's name. Raises ValueError, in one line, where the file will not do.
+    Arrays of other names are not read, and said. The task takes the file's name. Raises ValueError,
+    in one line, where the file will not do.
     """
     path = Path(path)
     arrays = read_npz(path, ARRAYS)
+    with np.load(path, allow_pickle=False) as stored:
+        notes = _unread_notes([name for name in stored.files if name not in arrays])
     missing = [key for key in ("x", "y") if key not in arrays]
     if missing:
         raise ValueError(
             f"`path` must hold the arrays 'x' and 'y'; {str(path)!r} has {sorted(arrays)}."
+            + "".join(f" {note}" for note in notes)
         )
     held_out = {}
     for part in ("validation", "test"):
@@ -126,12 +132,26 @@ def from_npz(
         if (pair[0] in arrays) != (pair[1] in arrays):
             raise ValueError(
                 f"`path` must hold both {pair[0]!r} and {pair[1]!r} or neither; "
-                f"{str(path)!r} has {sorted(arrays)}."
+                f"{str(path)!r} has {sorted(arrays)}." + "".join(f" {note}" for note in notes)
             )
         held_out[part] = tuple(arrays[key] for key in pair) if pair[0] in arrays else None
     options = dict(name=path.stem, seed=seed, num_classes=num_classes, dims=dims)
-    options |= dict(kind=kind, metric=metric)
+    options |= dict(kind=kind, metric=metric, notes=notes)
     return from_arrays(arrays["x"], arrays["y"], **options, **held_out)
+
+
+def _unread_notes(names: list[str]) -> tuple[str, ...]:
+    """What to say of arrays in a file that are not read; of some it is guessed what they mean."""
+    if not names:
+        return ()
+    said = []
+    for name in names[:4]:
+        words = [split_of(word) or word for word in name.lower().split("_")]
+        words = sorted((one for one in words if one != "train"), key=lambda one: len(one) > 1)
+        near = difflib.get_close_matches("_".join(words), ARRAYS, n=1, cutoff=0.8)
+        said.append(f"{name!r} (is {near[0]!r} meant?)" if near else repr(name))
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return (f"Arrays of other names were not read: {', '.join(said)}{more}.",)
 
 
 def read_npz(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:

@@ -40,6 +40,28 @@ def test_npz_with_its_own_test_part(tmp_path):
     assert np.allclose(data.test.x * data.std + data.mean, X[:7], atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("x_val", "x_validation"),
+        ("Y_test", "y_test"),
+        ("test_y", "y_test"),
+        ("x_tset", "x_test"),
+        ("x_train", "x"),
+        ("valid_x", "x_validation"),
+        ("file_names", None),
+        ("mean", None),
+    ],
+)
+def test_arrays_of_other_names_are_said(tmp_path, name, meant):
+    np.savez(tmp_path / "mine.npz", x=X, y=Y, **{name: X[:3]})
+    np.savez(tmp_path / "plain.npz", x=X, y=Y)
+    data, plain = (load("npz", path=tmp_path / file) for file in ("mine.npz", "plain.npz"))
+    guess = "" if meant is None else f" (is {meant!r} meant?)"
+    assert data.notes == (f"Arrays of other names were not read: {name!r}{guess}.",)
+    assert plain.notes == () and np.array_equal(data.train.x, plain.train.x)
+
+
 def with_nan():
     x = X.astype(np.float32)
     x[41, 0, 0, 0] = np.nan
@@ -83,6 +105,8 @@ def test_what_is_wrong_is_said(x, y, options, message):
         (b"not an archive", "must be an .npz file of plain arrays"),
         (b"", "must be an .npz file of plain arrays"),
         ({"x": X}, "must hold the arrays 'x' and 'y'"),
+        ({"x_train": X, "y_train": Y}, r"has \[\]. Arrays of .*'x_train' \(is 'x' meant\?\), 'y_t"),
+        ({"x": X, "y": Y, "x_test": X, "y_Test": Y}, "or neither; .*'y_Test'.*'y_test' meant"),
         ({"x": X, "y": Y, "x_test": X}, "both 'x_test' and 'y_test' or neither"),
         ({"x": X, "y": np.array(["a", None] * 30, object)}, "of plain arrays"),
     ],
