@@ -58,10 +58,10 @@ def from_series(
 
     label, series, time: names of columns; by default `label`, and `series` and `time` where the
     file has them (without `series` each row is one). length: pads shorter series with their last
-    value and crops longer ones; without it all must be equally long. kind: `classification` or
+    value and crops longer ones; without it all must be equally long. Blanks around a label are no
+    part of it. kind: `classification` or
     `regression`; by default a regression where labels have fractions. metric: as in `from_arrays`.
-    The task takes the file's
-    name. Raises ValueError, in one line, where the file will not do.
+    The task takes the file's name. Raises ValueError, in one line, where the file will not do.
     """
     path = Path(path)
     if length is not None and not 2 <= length <= MAX_LENGTH:
@@ -81,7 +81,7 @@ def from_series(
     if not channels:
         raise ValueError(f"`path` must have columns of values; {path.name} has {', '.join(table)}.")
     values = np.stack([_numbers(table[name], name, path) for name in channels], -1)
-    labels = ["" if one is None or one != one else str(one) for one in table[column]]
+    labels = ["" if one is None or one != one else str(one).strip() for one in table[column]]
     if series is None:
         names = [f"row {row}" for row in range(1, len(values) + 1)]
         _check_finite(values, names, channels, path)
@@ -346,7 +346,7 @@ def _targets(
     labels: Sequence[str], kind: str | None, path: Path
 ) -> tuple[np.ndarray, tuple[str, ...], str]:
     """Targets, names of classes (none where numbers are to be predicted) and the kind."""
-    empty = sum(not one.strip() for one in labels)
+    empty = sum(not one for one in labels)
     if empty:
         raise ValueError(
             f"`path` must have a label for each series; {empty} of {path.name} have none."

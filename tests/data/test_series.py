@@ -156,6 +156,25 @@ def test_parquet_is_as_csv(tmp_path):
     assert_whole(data, VALUES)
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_blanks_around_labels_make_no_class(tmp_path, ending):
+    """As in files written by hand: `one`, ` one` and `one ` are the same; and of one series too."""
+    around = ("{}", " {}", "{} ", "\t{}")
+    rows = [
+        (*row[:2], around[number % 4].format(row[2]), *row[3:])
+        for number, row in enumerate(long_rows())
+    ]
+    path = write(tmp_path / "ink.csv", LONG, rows)
+    if ending == "parquet":
+        pandas = pytest.importorskip("pandas")
+        pytest.importorskip("pyarrow")
+        path = tmp_path / "ink.parquet"
+        pandas.DataFrame(rows, columns=LONG).to_parquet(path)
+    data = load("own", path=path)
+    assert data.task.class_names == ("one", "two", "zero")
+    assert_whole(data, VALUES)
+
+
 def test_labels_with_fractions_are_predicted(tmp_path):
     targets = VALUES.sum((1, 2)) + 0.5
     rows = [(target, *values) for target, values in zip(targets, VALUES[..., 0], strict=True)]
@@ -228,6 +247,7 @@ def changed(row, column, value):
         (("x", "y", "kind", "a", "b"), long_rows(), {}, "`label` must name a column"),
         (LONG, changed(0, 2, ""), {}, "one label a series"),
         (LONG, [(*r[:2], "", *r[3:]) for r in long_rows()], {}, "a label for each series; 36"),
+        (LONG, [(*r[:2], " ", *r[3:]) for r in long_rows()], {}, "a label for each series; 36"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path, header, rows, options, message):
