@@ -59,10 +59,18 @@ def num_outputs(
     """The classes, or the outputs, of a task with these training targets.
 
     num_classes: by default what the targets show. Raises ValueError where a class has too few
-    examples, a target is beyond `num_classes`, or nothing is to be told apart.
+    examples, a target is beyond `num_classes`, nothing is to be told apart, or names are not as
+    many as the classes.
     """
-    if kind == "classification":
+    if kind in ("classification", "segmentation"):
         num = int(y.max()) + 1 if num_classes is None else num_classes
+    else:
+        num = 1 if y.ndim == 1 else y.shape[-1]
+    if len(class_names) not in (0, num):
+        raise ValueError(
+            f"`class_names` must be as many as the classes, {num}; got {len(class_names)}."
+        )
+    if kind == "classification":
         values, numbers = np.unique(y, return_counts=True)
         remedy = _numbering(values, num_classes) if not class_names else ""
         check_highest(y, num, "y", remedy=remedy)
@@ -73,7 +81,6 @@ def num_outputs(
     if len(y) < MIN_EXAMPLES:
         raise ValueError(f"`y` must have {MIN_EXAMPLES} examples or more; got {len(y)}.")
     if kind == "segmentation":
-        num = int(y.max()) + 1 if num_classes is None else num_classes
         values = np.unique(y)
         remedy = _numbering(values, num_classes)
         check_highest(y, num, "y", remedy=remedy)
@@ -84,7 +91,6 @@ def num_outputs(
                 f"`y` must have places of each of two or more classes; got {what}{remedy}."
             )
         return num
-    num = 1 if y.ndim == 1 else y.shape[-1]
     if num_classes not in (None, num):
         raise ValueError(f"`num_classes` must be {num}, the columns of `y`; got {num_classes}.")
     constant = np.flatnonzero((y == y[:1]).reshape(-1, num).all(0))
