@@ -9,13 +9,15 @@ the file, then, parted by tabs,
     segmentation       the file that the map of classes is written to, and the share of each class
     dense_regression   the file that the numbers are written to
 
-A picture (PNG, JPEG and the like) is brought into the form that preprocess.json describes; a table
-of series (.csv) is long or wide as that trained on, its columns in any order; an .npy or .npz file
-holds raw images `[height, width, channels]` or raw series `[length, channels]`, or several of them,
-as those trained on. What is written stands beside the file: FILE.classes.png, of the picture's own
-size, FILE.classes.npy `[number, places...]` or FILE.numbers.npy `[number, places..., outputs]`.
+A picture (PNG or JPEG) is brought into the form that preprocess.json describes; a table of series
+(.csv) is long or wide as that trained on, its columns in any order; an .npy or .npz file holds raw
+images `[height, width, channels]` or raw series `[length, channels]`, or several of them, as those
+trained on. What is written stands beside the file: FILE.classes.png, of the picture's own size,
+FILE.classes.npy `[number, places...]` or FILE.numbers.npy `[number, places..., outputs]`. Where
+these are among the files, as `*` gives them, they are skipped, which is said.
 
-Needs jax, flax and numpy, for pictures also pillow; and the other files of this folder.
+Needs jax, flax and numpy, for pictures also pillow 10.1 or later; and the other files of this
+folder.
 """
 
 import csv
@@ -29,6 +31,8 @@ import numpy as np
 FOLDER = Path(__file__).resolve().parent
 FORM = FOLDER / "preprocess.json"
 ARRAYS = (".npy", ".npz")
+FORMATS = ("PNG", "JPEG")  # of pictures, told by their content
+WRITTEN = (".classes.png", ".classes.npy", ".numbers.npy")  # what is added to FILE
 TOP, BATCH = 5, 32  # classes in a line; images at once
 TABLE = {"label": "label", "series": "series", "time": "time", "channels": None, "fits": False}
 
@@ -59,6 +63,22 @@ def read_form(path=FORM):
 
 
 # ---- reading ------------------------------------------------------------------------------------
+
+
+def without_written(files):
+    """The files that were not written here, beside another that is there; the others are said."""
+    written = [
+        file
+        for file in files
+        for ending in WRITTEN
+        if file.endswith(ending) and Path(file.removesuffix(ending)).is_file()
+    ]
+    if written:
+        print(f"skipped, as written by this: {', '.join(written)}", file=sys.stderr)
+    kept = [file for file in files if file not in written]
+    if not kept:
+        raise ValueError("no other files are left.")
+    return kept
 
 
 def read(file, form):
@@ -108,11 +128,11 @@ def read_picture(file, form):
             "pictures do not have."
         )
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image, ImageOps, UnidentifiedImageError
     except ModuleNotFoundError:
         raise ValueError(f"{file} needs pillow to be read: pip install pillow.") from None
     try:
-        with Image.open(file) as opened:
+        with Image.open(file, formats=FORMATS) as opened:
             image = ImageOps.exif_transpose(opened)
             own, deep = image.size, image.mode[0] in "IF"  # grey of 16 bits
             if image.has_transparency_data and not deep:
@@ -124,6 +144,8 @@ def read_picture(file, form):
                 image = image.convert("L" if channels == 1 else "RGB")
             image = image.resize((width, height), Image.Resampling.BILINEAR)
             pixels = np.asarray(image, np.float32).reshape(height, width, -1)
+    except UnidentifiedImageError:
+        raise ValueError(f"{file} is neither PNG nor JPEG by its content.") from None
     except Exception as error:  # Pillow raises whatever its decoders meet in broken bytes
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{file} is no picture that can be read ({reason}).") from None
@@ -288,12 +310,12 @@ def write_classes(file, inputs, logits, form):
     if inputs.size is not None and num <= 256:
         from PIL import Image
 
-        path = f"{file}.classes.png"
+        path = f"{file}{WRITTEN[0]}"
         image = Image.fromarray(classes[0].astype(np.uint8))
         image.putpalette([step * label % 256 for label in range(num) for step in (97, 151, 211)])
         image.resize(inputs.size, Image.Resampling.NEAREST).save(path)
     else:
-        path = f"{file}.classes.npy"
+        path = f"{file}{WRITTEN[1]}"
         np.save(path, classes)
     shares = np.bincount(classes.ravel(), minlength=num) / classes.size
     yield [file, path, *next(likeliest([file], shares[None], form))[1:]]
@@ -301,7 +323,7 @@ def write_classes(file, inputs, logits, form):
 
 def write_numbers(file, inputs, logits, form):
     """Writes an array, and a line that says where."""
-    path = f"{file}.numbers.npy"
+    path = f"{file}{WRITTEN[2]}"
     np.save(path, logits.astype(np.float32))
     yield [file, path]
 
@@ -323,11 +345,11 @@ def main(arguments):
         print(usage, file=sys.stderr)
         return 2
     try:
-        form = read_form()
-        inputs = [read(file, form) for file in arguments]
+        form, files = read_form(), without_written(arguments)
+        inputs = [read(file, form) for file in files]
         logits = predicted(np.concatenate([one.raw for one in inputs]), form)
         ends = np.cumsum([len(one.raw) for one in inputs])[:-1]
-        for file, one, part in zip(arguments, inputs, np.split(logits, ends), strict=True):
+        for file, one, part in zip(files, inputs, np.split(logits, ends), strict=True):
             for line in TELL[form["kind"]](file, one, part, form):
                 print(*line, sep="\t")
     except (ValueError, OSError) as error:

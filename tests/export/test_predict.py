@@ -132,13 +132,19 @@ def command(folder):
 
 def _bad(tmp_path) -> dict[str, str]:
     (tmp_path / "text.png").write_text("no picture")
+    Image.new("RGB", (9, 8)).save(tmp_path / "other.png", format="GIF")  # not trained on either
+    noise = np.random.default_rng(0).integers(0, 256, (8, 9, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "torn.png")
+    (tmp_path / "torn.png").write_bytes((tmp_path / "torn.png").read_bytes()[:120])
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 and no more")
     np.save(tmp_path / "shape.npy", np.zeros((2, 5, 5, 3)))
     np.save(tmp_path / "nan.npy", np.full(tuple(FORM), np.nan))
     np.save(tmp_path / "objects.npy", np.array([{}, 1], object), allow_pickle=True)
     np.savez(tmp_path / "names.npz", a=np.zeros(3), b=np.zeros(3))
     return {
-        "text.png": "no picture that can be read",
+        "text.png": "neither PNG nor JPEG by its content",
+        "other.png": "neither PNG nor JPEG by its content",
+        "torn.png": "no picture that can be read",
         "cut.npz": "no array of images that can be read",
         "shape.npy": "must hold images [8, 9, 3] or several; got [2, 5, 5, 3]",
         "nan.npy": "must hold finite numbers",
@@ -266,6 +272,28 @@ def test_maps_of_classes_are_written_beside_the_files(handed, tmp_path):
     assert found.mode == "P" and len(np.unique(colours, axis=0)) == 2
     assert arrays[:2] == [str(tmp_path / "x.npy"), str(tmp_path / "x.npy.classes.npy")]
     np.testing.assert_array_equal(np.load(arrays[1]), raw.argmax(-1))
+
+
+def test_what_was_written_is_not_read_again(handed, tmp_path):
+    """The same command twice, with all the files there are."""
+    folder = handed(_task("segmentation", (4, 4, 3), 3), np.eye(3).tolist(), white=1.0)
+    where = tmp_path / "photos"
+    where.mkdir()
+    Image.new("RGB", (4, 4), "red").save(where / "a.png")
+    Image.new("RGB", (4, 4), "blue").save(where / "b.classes.png")  # of no `b`: a photo as others
+    np.save(where / "x.npy", np.zeros((4, 4, 3)))
+    given = sorted(map(str, where.iterdir()))
+    first = _told(folder, *given, cwd=tmp_path)
+    everything = sorted(map(str, where.iterdir()))
+    assert len(everything) == 6
+    done = run_alone("-c", ALONE, str(folder / "predict.py"), *everything, cwd=tmp_path)
+    assert [line.split("\t") for line in done.stdout.splitlines()] == first
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("skipped") and all(one in line for one in {*everything} - {*given})
+    assert sorted(map(str, where.iterdir())) == everything
+    written = str(where / "a.png.classes.png")
+    done = run_alone("-c", ALONE, str(folder / "predict.py"), written, cwd=tmp_path)
+    assert done.returncode == 2 and "error: no other files are left." in done.stderr
 
 
 def test_numbers_of_places_are_written_beside_the_files(handed, tmp_path):
