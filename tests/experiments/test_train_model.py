@@ -11,7 +11,6 @@ from flax.traverse_util import flatten_dict
 from experiments import run
 from experiments.configs import paper_cifar, paper_imagenet450m
 from nasgen.networks.network import Network, init_network
-from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import config as rules
 from nasgen.pipeline import train_model
 from nasgen.pipeline.task_data import recipe_of
@@ -105,16 +104,16 @@ def test_an_earlier_network_is_trained_on_other_data(tiny):
 def test_the_papers_networks_take_two_steps(tiny, module, side):
     """Of the config's recipe, op by op: to compile a step of some 300 layers takes minutes.
 
-    Natively, which is fewer ops."""
+    Natively, which is fewer ops. Without excitation: of four tiny images the gradient at the start
+    is of the order of 1e9 through so many batch norms, with it of 1e13, and float32 overflows."""
     _images(tiny / "tiny.npz", side)
     config = module.get_config()
     config.task.dataset = config.task.size = None
     config.task.name, config.task.path = "npz", str(tiny / "tiny.npz")
-    config.train.batch_size = 4
+    config.train.batch_size, config.train.excitation = 4, 0.0
     chosen, recipe = train_model.choose(config), recipe_of(config)
     named = create_model(config.model, num_classes=3, input_shape=(side, side, 3))
-    plain = chosen.architecture._replace(excitation=0.0)  # which is the recipe's
-    assert named.plan == make_plan(plain, SPACE.ops, chosen.dataset.task)
+    assert named.plan == chosen.plan
     tx, network = optimizer(recipe), Network(chosen.plan, "native")
     variables = init_network(jax.random.key(0), chosen.plan)
     stats = {"batch_stats": variables["batch_stats"]}
