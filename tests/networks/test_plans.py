@@ -78,6 +78,7 @@ def test_nb201_costs_of_all_cells(nb201_table):
     assert_costs_are_published(nb201_table, CIFAR10, "cifar10")
 
 
+@pytest.mark.slow
 def test_nb101_params(shared_data):
     table = pd.read_parquet(shared_data / "nb101.parquet")
     rows = pd.concat([table[table.n <= 4], table.sample(2000, random_state=1)])

@@ -49,8 +49,12 @@ def run(config, path):
     return path
 
 
+_SLOW = pytest.mark.slow
+
+
 @pytest.fixture(
-    scope="module", params=["open", "nb201", pytest.param("nb101", marks=pytest.mark.slow)]
+    scope="module",
+    params=["open", pytest.param("nb201", marks=_SLOW), pytest.param("nb101", marks=_SLOW)],
 )
 def space(request):
     return request.param
@@ -268,6 +272,7 @@ def test_distinct_cells_are_distinct_and_a_small_space_runs_out():
         cells_data.distinct_cells(SPACES["nb201"], jax.random.key(0), 15_626)
 
 
+@pytest.mark.slow
 def test_conditions_that_a_user_measured(tmp_path):
     """Those of some cells join the four; the file's cells are among the training's."""
     own = SPACES["nb201"]
