@@ -27,8 +27,8 @@ from nasgen.report import words
 from nasgen.spaces.space import Space
 from nasgen.training.progress import announce
 from nasgen.training.sharding import default_mesh
-from nasgen.training.supervised import Evaluation, Teacher, evaluate, train_network
-from nasgen.training.task_metrics import bootstrap_interval
+from nasgen.training.supervised import Teacher, evaluate, train_network
+from nasgen.training.task_metrics import Evaluation, bootstrap_interval
 from nasgen.training.units import in_units, units_of
 from nasgen.types import Architecture, Task
 

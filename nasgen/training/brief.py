@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from nasgen.data.augment import moved
-from nasgen.data.batches import epoch_batches, filled
+from nasgen.data.batches import epoch_batches
 from nasgen.data.task import Split
 from nasgen.networks import affine, padding, walks
 from nasgen.networks.network import draw_weights
@@ -264,19 +264,15 @@ def evaluate(
     units: Units | None = None,
     run=PROGRAMS.run,
 ) -> tuple[float, float]:
-    """The task's metric and the mean loss over all examples; the last batch is filled up, which is
-    not counted."""
-    norm, rows, losses = affine.settled_norm(weights, statistics), [], []
-    for start in range(0, len(split.y), batch_size):
-        x, y = (part[start : start + batch_size] for part in split)
-        number = len(y)
-        x, y = (filled(part, batch_size) for part in (x, y))
+    """The task's metric and the mean loss over all examples."""
+    norm = affine.settled_norm(weights, statistics)
+
+    def judge(x: np.ndarray, y: np.ndarray) -> tuple[Array, Array]:
         forward = walks.walk_forward(plan, weights, padding.pad_images(x), run, norm=norm)
-        found = _judged(task.loss, task.metric, _logits(plan, forward.values[-1]), y, units)
-        for kept, of_batch in zip((losses, rows), found, strict=True):
-            kept.append(np.asarray(of_batch)[:number])
-    value = task_metrics.value(task.metric, np.concatenate(rows))
-    return value, float(np.concatenate(losses).mean(dtype=np.float64))
+        return _judged(task.loss, task.metric, _logits(plan, forward.values[-1]), y, units)
+
+    value, loss, _ = task_metrics.evaluated(task.metric, split, batch_size, judge)
+    return value, loss
 
 
 _judged = jax.jit(task_metrics.judged, static_argnums=(0, 1))

@@ -20,7 +20,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree
 
-from nasgen.data.batches import epoch_batches, filled
+from nasgen.data.batches import epoch_batches
 from nasgen.data.task import Dataset, Split, check_objective
 from nasgen.training import sharding, task_metrics
 from nasgen.training.fit import Diverged, Row, fit
@@ -48,14 +48,6 @@ class Trained(NamedTuple):
     history: list[Row]
     seconds: float
     compile_seconds: float
-
-
-class Evaluation(NamedTuple):
-    """The task's metric over all examples, its mean loss, and what the metric needed of each."""
-
-    value: float
-    loss: float
-    rows: task_metrics.Rows
 
 
 def check_trainable(recipe: Recipe, task: Task, *, teacher: bool) -> None:
@@ -193,7 +185,7 @@ def evaluate(
     units: Units | None = None,
     batch_size: int = 256,
     mesh: Mesh | None = None,
-) -> Evaluation:
+) -> task_metrics.Evaluation:
     """The task's metric, exact over all examples, and the mean loss; the last batch is filled up,
     which is not counted.
 
@@ -201,18 +193,12 @@ def evaluate(
     targets' units. Compiles once for each `apply_fn` (the same object) and batch size, whatever the
     examples.
     """
-    losses, rows = [], []
-    for start in range(0, len(split.y), batch_size):
-        part = [array[start : start + batch_size] for array in split]
-        number = len(part[1])
-        batch = tuple(filled(array, batch_size) for array in part)
+
+    def judge(*batch: np.ndarray) -> tuple[Array, Array]:
         batch = batch if mesh is None else sharding.shard_batch(batch, mesh)
-        found = _batch_rows(apply_fn, task.loss, task.metric, mesh, variables, *batch, units)
-        for kept, of_batch in zip((losses, rows), found, strict=True):
-            kept.append(np.asarray(of_batch)[:number])
-    rows = np.concatenate(rows)
-    loss = float(np.concatenate(losses).mean(dtype=np.float64))
-    return Evaluation(task_metrics.value(task.metric, rows), loss, rows)
+        return _batch_rows(apply_fn, task.loss, task.metric, mesh, variables, *batch, units)
+
+    return task_metrics.evaluated(task.metric, split, batch_size, judge)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))

@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num, Real
 
+from nasgen.data.batches import filled
+from nasgen.data.task import Split
 from nasgen.statistics import bootstrap_weights, interval
 from nasgen.training.losses import LOSSES, Logits, Targets
 from nasgen.training.units import Units, restored, standardised
@@ -40,6 +42,14 @@ class Measure(NamedTuple):
 
     rows: Callable[[Logits, Targets], Num[Array, "batch *row"]]
     value: Callable[[Rows, Counts], Values]
+
+
+class Evaluation(NamedTuple):
+    """A metric over all examples, their mean loss, and what the metric needed of each."""
+
+    value: float
+    loss: float
+    rows: Rows
 
 
 # ---- what is needed of each example -------------------------------------------------------------
@@ -233,14 +243,35 @@ def value(metric: str, rows: Rows) -> float:
     return float(MEASURES[metric].value(rows, np.ones(len(rows))))
 
 
+def evaluated(
+    metric: str,
+    split: Split,
+    batch_size: int,
+    judge: Callable[[np.ndarray, np.ndarray], tuple[Array, Array]],
+) -> Evaluation:
+    """The metric and the mean loss over a whole split. judge: `(x, y) -> (losses, rows)` of a
+    batch, as `judged`; the last batch is filled up, which is not counted."""
+    losses, rows = [], []
+    for start in range(0, len(split.y), batch_size):
+        part = [array[start : start + batch_size] for array in split]
+        found = judge(*(filled(array, batch_size) for array in part))
+        for kept, of_batch in zip((losses, rows), found, strict=True):
+            kept.append(np.asarray(of_batch)[: len(part[1])])
+    rows = np.concatenate(rows)
+    loss = float(np.concatenate(losses).mean(dtype=np.float64))
+    return Evaluation(value(metric, rows), loss, rows)
+
+
 def is_defined(task: Task, y: Num[np.ndarray, "examples *target"]) -> bool:
     """Whether the task's metric has a value on these targets, where every prediction is right."""
-    rows, classes = MEASURES[task.metric].rows, KINDS[task.kind].loss == "cross_entropy"
+    measure, classes = MEASURES[task.metric], KINDS[task.kind].loss == "cross_entropy"
+    if measure.value in (_mean, _root):
+        return True
     found = []
     for start in range(0, len(y), _AT_ONCE):
         targets = jnp.asarray(y[start : start + _AT_ONCE])
         right = jax.nn.one_hot(targets, task.num_classes) if classes else targets
-        found.append(np.asarray(rows(right, targets)))
+        found.append(np.asarray(measure.rows(right, targets)))
     return bool(np.isfinite(value(task.metric, np.concatenate(found))))
 
 
