@@ -13,7 +13,7 @@ from PIL import Image
 
 from nasgen.data.arrays import from_arrays, read_npz
 from nasgen.data.folder import data_file
-from nasgen.data.nb360.files import checked_array
+from nasgen.data.npy import checked_array
 from nasgen.data.targets import check_highest
 from nasgen.data.task import Dataset, Split, standardised, stratified_indices
 from nasgen.types import Task

@@ -75,7 +75,7 @@ def from_image_folder(
         first = next(iter(opened["train"]))
         raise ValueError(
             f"`path` {str(path)!r} must hold images that can be read; none can, the first is "
-            f"'{first.file.relative_to(root)}' ({first.why})."
+            f"'{_shown(first.file.relative_to(root))}' ({first.why})."
         )
     form = common_form(forms, size=size)
     if fits((len(forms), *form), part=0.5):
@@ -308,9 +308,10 @@ def _decode_later(
             with _opened(file) as image:
                 return pixels(image, form)
         except Exception as error:  # as above
+            name = _shown(file.relative_to(root))
             raise Unreadable(
-                f"`path` must hold images that can be read; '{file.relative_to(root)}' cannot "
-                f"({_reason(error)}): remove it, or set `corrupt` to 'skip'."
+                f"`path` must hold images that can be read; '{name}' cannot ({_reason(error)}): "
+                "remove it, or set `corrupt` to 'skip'."
             ) from None
 
     return one_by_one(picture, (len(good), *form), threads=True), good, broken

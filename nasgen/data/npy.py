@@ -1,4 +1,5 @@
-"""The header of an .npy file, read without any of its data."""
+"""Arrays from files: the header of an .npy file, read without any of its data, and what an array
+must be."""
 
 import io
 
@@ -19,3 +20,20 @@ def read_header(file: io.BufferedIOBase, what: str) -> tuple[tuple[int, ...], np
         raise ValueError(f"{what} is of the format's version {version}")
     shape, _, dtype = _READERS[version](file)
     return shape, dtype
+
+
+def checked_array(
+    array: object, name: str, shape: tuple[int | None, ...], *, kinds: str = "iuf"
+) -> np.ndarray:
+    """The array itself. Raises ValueError where it is none of numbers of that shape (None: any
+    length but 0). kinds: of NumPy's types."""
+    wanted = ", ".join("any" if side is None else str(side) for side in shape)
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
+        what = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise ValueError(f"`path` {name} must be numbers of shape ({wanted}); got {what}.")
+    fits = len(array.shape) == len(shape) and all(
+        side and expected in (None, side) for side, expected in zip(array.shape, shape, strict=True)
+    )
+    if not fits:
+        raise ValueError(f"`path` {name} must be of shape ({wanted}); got {array.shape}.")
+    return array

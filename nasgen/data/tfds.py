@@ -205,8 +205,8 @@ def _one_form(
         return {part: (np.stack(x), y) for part, (x, y) in parts.items()}, ()
     if any(one.dtype != np.uint8 or one.ndim != 3 for one in inputs):
         raise ValueError("`dataset` must have inputs of one shape, or images of uint8.")
-    forms = [form_of(_picture(one)) for one in inputs]
-    transparent = sum(is_transparent(_picture(one)) for one in inputs)
+    pictures = [_picture(one) for one in inputs]
+    forms, transparent = [form_of(one) for one in pictures], sum(map(is_transparent, pictures))
     form = common_form(forms, size=size)
     check_memory((len(inputs), *form), "dataset", "set a smaller `size`")
     parts = {

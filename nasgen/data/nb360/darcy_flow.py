@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from nasgen.data.matlab import read_mat
-from nasgen.data.nb360.files import checked_array
+from nasgen.data.npy import checked_array
 from nasgen.data.task import Dataset, Split, standardised
 from nasgen.types import Task
 

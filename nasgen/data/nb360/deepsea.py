@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from nasgen.data.arrays import read_npz
-from nasgen.data.nb360.files import checked_array
+from nasgen.data.npy import checked_array
 from nasgen.data.rows import rows_of
 from nasgen.data.targets import checked
 from nasgen.data.task import Dataset, Split, standardised

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nasgen.data.folder import VARIABLE, beside_repository
+from nasgen.data.npy import checked_array
 from nasgen.data.pickles import read_npy
 
 FOLDER = "nb360"  # of the user's folder of data
@@ -36,23 +37,6 @@ def check_files(folder: Path, files: Sequence[str], dataset: str) -> None:
 def read_array(file: Path, shape: tuple[int | None, ...], *, kinds: str = "iuf") -> np.ndarray:
     """The array in an .npy file, of that shape (None: any length) and of numbers."""
     return checked_array(read_npy(file), file.name, shape, kinds=kinds)
-
-
-def checked_array(
-    array: object, name: str, shape: tuple[int | None, ...], *, kinds: str = "iuf"
-) -> np.ndarray:
-    """The array itself. Raises ValueError where it is none of numbers of that shape (None: any
-    length but 0). kinds: of NumPy's types."""
-    wanted = ", ".join("any" if side is None else str(side) for side in shape)
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
-        what = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-        raise ValueError(f"`path` {name} must be numbers of shape ({wanted}); got {what}.")
-    fits = len(array.shape) == len(shape) and all(
-        side and expected in (None, side) for side, expected in zip(array.shape, shape, strict=True)
-    )
-    if not fits:
-        raise ValueError(f"`path` {name} must be of shape ({wanted}); got {array.shape}.")
-    return array
 
 
 def checked_dict(held: object, name: str, keys: Sequence[str]) -> dict:

@@ -21,7 +21,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from nasgen.data.nb360.files import checked_array, checked_dict
+from nasgen.data.nb360.files import checked_dict
+from nasgen.data.npy import checked_array
 from nasgen.data.pickles import read_npy, read_pickle
 from nasgen.data.rows import one_by_one
 from nasgen.data.task import Dataset, Split, standardised

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from nasgen.data.arrays import from_arrays
-from nasgen.data.nb360.files import check_labels, checked_array, checked_dict
+from nasgen.data.nb360.files import check_labels, checked_dict
+from nasgen.data.npy import checked_array
 from nasgen.data.pickles import read_npy
 from nasgen.data.task import Dataset
 from nasgen.types import Task
