@@ -85,7 +85,7 @@ def generate(
         predictor = predictor or latency.kept(None).predictor
         asked = _implied(params, keys["latency"], task, budget, predictor)
     ranker = ranker_of(params, fitness, steps)
-    options = dict(steps=steps, qualities=ranker.qualities)
+    options = dict(wishes=ranker.wishes)
     made = list(
         dict.fromkeys(design(params, keys["design"], task, asked, num * candidates, **options))
     )

@@ -5,6 +5,7 @@ shape, by default once each. A bootstrap sample is a row of such counts, so all 
 at once. Ties share their mean rank. Where either side is constant a correlation is nan.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -168,3 +169,11 @@ def all_finite(*values: Sequence[float] | np.ndarray) -> np.ndarray:
 
 def _counts(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     return np.ones(len(values)) if weights is None else weights
+
+
+def wilson_interval(fraction: float, total: int, *, z: float = 1.959964) -> tuple[float, float]:
+    """The interval of a fraction of `total` trials, 95 % by default (Wilson, JASA 1927)."""
+    centre = fraction + z * z / (2 * total)
+    spread = z * math.sqrt(fraction * (1 - fraction) / total + z * z / (4 * total * total))
+    low, high = ((centre + sign * spread) / (1 + z * z / total) for sign in (-1, 1))
+    return max(low, 0.0), min(high, 1.0)

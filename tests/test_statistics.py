@@ -114,3 +114,17 @@ def test_agreement_names_every_figure_with_its_interval_and_is_quick():
     assert set(figures) == {name + end for name in names for end in ("", "_low", "_high")}
     for name in names:
         assert figures[f"{name}_low"] <= figures[name] <= figures[f"{name}_high"]
+
+
+@pytest.mark.parametrize("total", [1, 10, 360])
+def test_wilson_interval_solves_its_equation(total):
+    """The ends are the p with (found - p)^2 = z^2 p (1 - p) / total; all right: n / (n + z^2)."""
+    for right in {0, total // 3, total - 1, total}:
+        found = right / total
+        low, high = statistics.wilson_interval(found, total, z=2.0)
+        assert 0 <= low <= found <= high <= 1
+        for p in (low, high):
+            assert (found - p) ** 2 == pytest.approx(4 * p * (1 - p) / total, abs=1e-9)
+    assert statistics.wilson_interval(1.0, total, z=2.0) == pytest.approx(
+        (total / (total + 4), 1.0)
+    )

@@ -8,6 +8,7 @@ With `--config.ship=True` the weights replace those in `nasgen/pretrained/`. Oth
 """
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 from experiments.configs.pretrain_cells import training
 
@@ -20,12 +21,15 @@ def get_config() -> ConfigDict:
     config.compilation_cache = True
     config.cells = "open"  # shipped weights of cells, or the folder of a pretrain_cells run
     config.fitness = "t_cet"  # what the quality of a network means, see `macro_quality.SOURCES`
+    config.accuracy = placeholder(str)  # a predictor, as cells; its word is learned beside it
+    config.accuracy = "open"
     config.ship = False  # copy the weights into nasgen/pretrained/ under `name`
     config.name = "open"
 
     # Networks that the macro transformer learns from: fitted to tasks and budgets that are drawn
     # log-uniformly between these ends.
     config.num_cells = 50_000  # that they are built of
+    config.num_asked = 512  # requests with and without a wish, for the figures
     config.networks = ConfigDict()
     config.networks.num = 24_000
     config.networks.sizes = (8, 224)  # pixels; from 128 on the stem halves them

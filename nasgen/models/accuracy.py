@@ -99,6 +99,12 @@ def inputs(columns: Columns) -> dict[str, Float[np.ndarray, " networks"]]:
     return found
 
 
+def steps_seen(predictor: Predictor) -> tuple[float, float]:
+    """The least and the most steps of training that the fit has seen."""
+    place = predictor.names.index("log_steps")
+    return float(np.exp(predictor.low[place])), float(np.exp(predictor.high[place]))
+
+
 def predict(
     predictor: Predictor, rows: Float[np.ndarray, "networks inputs"]
 ) -> Float[np.ndarray, " networks"]:

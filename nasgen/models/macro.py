@@ -1,8 +1,8 @@
-"""The second level: a transformer p(stages, final width | task, budgets, quality).
+"""The second level: a transformer p(stages, final width | task, budgets, qualities).
 
 A decoder-only transformer (pre-LN, learned positions) writes a sentence of `macro_language` behind
 a prefix: a few embeddings of the request, an MLP of its features. Any subset of the budgets and the
-quality may be given, as they are dropped at random in training. `sample` masks every token after
+qualities may be given, as they are dropped at random in training. `sample` masks every token after
 which the rules or the limits could not be kept, so each sentence it writes is a network whose lower
 bounds fit the budget.
 
@@ -195,7 +195,7 @@ def logits(
 def drop(
     key: Key[Array, ""], contexts: Float[AnyArray, "batch features"], probability: float
 ) -> Float[Array, "batch features"]:
-    """Contexts with each budget and the quality, independently, made absent at random."""
+    """Contexts with each budget, the steps and each quality, independently, absent at random."""
     shape = (len(contexts), len(OPTIONAL_FEATURES))
     keep = jax.random.bernoulli(key, 1 - probability, shape)
     keep = jnp.repeat(keep, 2, axis=1, total_repeat_length=2 * shape[1])

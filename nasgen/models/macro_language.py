@@ -39,7 +39,8 @@ STAGE_TOKENS = 4  # cluster, channels, stride, repeats
 KINDS = ("multi-label", "dense", "regression")  # of tasks, beside classification
 _NUMBERS = 5  # of a task, before the flags of its kind
 TASK_FEATURES = _NUMBERS + len(KINDS)
-OPTIONAL_FEATURES = (*Budget._fields, "steps", "quality")
+QUALITIES = ("quality", "accuracy")  # in standard deviations
+OPTIONAL_FEATURES = (*Budget._fields, "steps", *QUALITIES)
 WORDS = (*KINDS, *OPTIONAL_FEATURES)  # what a request may say, or not
 NUM_FEATURES = TASK_FEATURES + 2 * len(OPTIONAL_FEATURES)
 # log10 of a middling value, to subtract: 300 k params, 30 M MACs, 3 MB of activations, 3 ms, 3,000
@@ -186,20 +187,23 @@ def context_features(
     quality: float | None = None,
     *,
     steps: float | None = None,
+    accuracy: float | None = None,
 ) -> Float[np.ndarray, " features"]:
-    """The request as numbers of order one, `NUM_FEATURES` of them.
+    """The request as numbers of order one, `NUM_FEATURES` of them. quality: by the score that the
+    weights know (`Bundle.fitness`); accuracy: the same by the accuracy after `steps`.
 
     `log2(height) / 2 - 2.5`, the same of the width, `log2(channels) / 2`, `log2(classes) / 4 - 1`
     (a 32 x 32 image has 0, 0; 224 x 224 has 1.4; a series counts as the square image of as many
     pixels), `stem_stride - 1`, a flag for each of `KINDS`; then for params, MACs, activation
     memory, latency and steps of training `log10(value) - m` (m = 5.5, 7.5, 6.5, 0.5, 3.5) and a
-    flag, and for the quality itself (already standardised) and a flag. What is not given is 0, and
-    so is its flag.
+    flag, and for both qualities themselves (already standardised) and a flag. What is not given is
+    0, and so is its flag.
     """
     height, width = task.sides
     if task.is_series:
         height = width = np.sqrt(height)
-    given = {**(budget or Budget())._asdict(), "steps": steps, "quality": quality}
+    wishes = {"steps": steps, "quality": quality, "accuracy": accuracy}
+    given = (budget or Budget())._asdict() | wishes
     features = [
         np.log2(height) / 2 - 2.5,
         np.log2(width) / 2 - 2.5,
@@ -214,7 +218,7 @@ def context_features(
         value = given[name]
         if value is None:
             features += [0.0, 0.0]
-        elif name == "quality":
+        elif name in QUALITIES:
             features += [value, 1.0]
         elif value <= 0:
             owner = name if name == "steps" else f"budget.{name}"

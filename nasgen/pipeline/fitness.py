@@ -52,9 +52,11 @@ def predicted_accuracy(
 
 
 def expected_accuracy(
-    predictor: Predictor, rows: Float[np.ndarray, "plans features"], steps: int
+    predictor: Predictor,
+    rows: Float[np.ndarray, "plans features"],
+    steps: float | Float[np.ndarray, " plans"],
 ) -> Float[np.ndarray, " plans"]:
-    """The same without scores, of networks as `describe` has them."""
+    """The same without scores, of networks as `describe` has them; steps: of all, or of each."""
     return _predict(predictor, rows, steps, {})
 
 
@@ -63,7 +65,7 @@ def describe(plan: Plan) -> Float[np.ndarray, " features"]:
     return np.append(features.features(plan), topology.topology(plan))
 
 
-def _predict(predictor: Predictor, rows: np.ndarray, steps: int, scores: dict) -> np.ndarray:
+def _predict(predictor: Predictor, rows: np.ndarray, steps, scores: dict) -> np.ndarray:
     columns = dict(zip((*features.NAMES, *topology.NAMES), rows.T, strict=True))
     made = inputs({**columns, **scores, "steps": np.full(len(rows), steps)})
     return predict(predictor, np.stack([made[name] for name in predictor.names], 1))

@@ -15,8 +15,8 @@ from jaxtyping import Array, Bool, Float, Key
 
 from nasgen.keys import children, generator
 from nasgen.models import macro, mixture
-from nasgen.models.accuracy import PREDICTED_ACCURACY
-from nasgen.models.macro_language import context_features, decode_batch, keep_words
+from nasgen.models.accuracy import PREDICTED_ACCURACY, steps_seen
+from nasgen.models.macro_language import WORDS, context_features, decode_batch, keep_words
 from nasgen.models.macro_rules import CostBounds
 from nasgen.models.surrogate import predict, refine
 from nasgen.networks import costs, fitting
@@ -42,10 +42,22 @@ from nasgen.types import (
     Task,
 )
 
-QUALITIES = (0.5, 1.0, 1.5, 2.0)  # asked of the transformer, in standard deviations, in turn
-ANY_QUALITY = (None, -2.0, -1.0, 0.0)  # where another fitness is wanted than it has learned of
+_HIGH = (0.5, 1.0, 1.5, 2.0)  # asked of the transformer, in standard deviations, in turn
 _OTHERS = 4  # ops beside the pools that the smallest networks are tried with
 ATTEMPTS = 2  # at a request whose draws miss its budget
+
+
+class Wish(NamedTuple):
+    """What is asked for beside a budget, as in `macro_language.context_features`."""
+
+    quality: float | None = None
+    accuracy: float | None = None
+    steps: float | None = None
+
+
+GOOD = tuple(Wish(quality=value) for value in _HIGH)
+# where accuracy is wanted of weights that have not learned of it: of all T-CETs
+_ANY = tuple(Wish(quality=value) for value in (None, -2.0, -1.0, 0.0))
 
 
 class Written(NamedTuple):
@@ -70,15 +82,14 @@ def write_macros(
     tasks: Sequence[Task],
     budgets: Sequence[Budget],
     *,
-    steps: float | None = None,
-    qualities: Sequence[float | None] = QUALITIES,
+    wishes: Sequence[Wish] = GOOD,
     temperature: float = 1.0,
 ) -> Written:
     """A macro architecture for each request that, with the cheapest cells, keeps its budget. A
-    row depends on its own place and request alone. steps: of the training that it is to be best
-    after, for weights that have learned of it. qualities: asked for, row by row in turn."""
+    row depends on its own place and request alone. wishes: row by row in turn; those that the
+    weights have not learned of are not said."""
     contexts = [
-        context_features(task, budget, qualities[i % len(qualities)], steps=steps)
+        context_features(task, budget, **wishes[i % len(wishes)]._asdict())
         for i, (task, budget) in enumerate(zip(tasks, budgets, strict=True))
     ]
     bounds, tree = jax.tree.flatten(CostBounds(*costs.bounds(tasks)))
@@ -122,8 +133,7 @@ def design_each(
     tasks: Sequence[Task],
     budgets: Sequence[Budget],
     *,
-    steps: float | None = None,
-    qualities: Sequence[float | None] = QUALITIES,
+    wishes: Sequence[Wish] = GOOD,
     copies: int = 1,
     attempts: int = ATTEMPTS,
 ) -> Designs:
@@ -139,8 +149,7 @@ def design_each(
         share = copies if attempt == 0 else 1
         some = [tasks[i] for i in left[::share]], [budgets[i] for i in left[::share]]
         keys = children(jax.random.fold_in(key, attempt), "macros", "conditions", "cells")
-        options = dict(steps=steps, qualities=qualities)
-        macros, possible = write_macros(bundle, keys["macros"], *some, **options)
+        macros, possible = write_macros(bundle, keys["macros"], *some, wishes=wishes)
         rows = np.arange(len(left)) // share
         left, rows = left[possible[rows]], rows[possible[rows]]
         macros = macro_space.take(macros, rows)
@@ -225,8 +234,7 @@ def design(
     num: int,
     *,
     cells_per_macro: int = 1,
-    steps: float | None = None,
-    qualities: Sequence[float | None] = QUALITIES,
+    wishes: Sequence[Wish] = GOOD,
 ) -> list[Architecture]:
     """`num * cells_per_macro` architectures for one task that keep the budget's counted bounds:
     each macro architecture with some draws of cells. Fewer where the budget leaves room for few.
@@ -236,7 +244,7 @@ def design(
     refuse_impossible(budget, task)
     num *= cells_per_macro
     requests = [task] * num, [budget] * num
-    options = dict(copies=cells_per_macro, steps=steps, qualities=qualities)
+    options = dict(copies=cells_per_macro, wishes=wishes)
     found, _ = design_each(bundle, key, *requests, **options)
     architectures = [one for one in found if one is not None]
     if not architectures:
@@ -337,11 +345,11 @@ class Ranker(NamedTuple):
     """What is known of a fitness before anything is scored.
 
     describe: a plan's inputs. prior: rows of them to expected scores, all equal where nothing is
-    known. qualities: that are asked of the transformer."""
+    known. wishes: that are asked of the transformer."""
 
     describe: Callable[[Plan], Float[np.ndarray, " inputs"]]
     prior: Callable[[Float[np.ndarray, "rows inputs"]], Float[np.ndarray, " rows"]]
-    qualities: Sequence[float | None]
+    wishes: Sequence[Wish]
 
 
 def ranker_of(bundle: Bundle, fitness: str, steps: int) -> Ranker:
@@ -349,11 +357,15 @@ def ranker_of(bundle: Bundle, fitness: str, steps: int) -> Ranker:
     predictor of trained accuracy after `steps` for that; else later rounds of a search learn from
     the exact scores alone. Raises ValueError where predictors are asked for that are not there."""
     if fitness == PREDICTED_ACCURACY:
-        expected = partial(expected_accuracy, needed(bundle.accuracy).unscored, steps=steps)
-        return Ranker(describe, expected, ANY_QUALITY)
+        predictor = needed(bundle.accuracy).unscored
+        expected = partial(expected_accuracy, predictor, steps=steps)
+        if not bundle.words[WORDS.index("accuracy")]:
+            return Ranker(describe, expected, _ANY)
+        after = float(np.clip(steps, *steps_seen(predictor)))  # it has learned of no others
+        return Ranker(describe, expected, tuple(Wish(accuracy=a, steps=after) for a in _HIGH))
     if fitness == bundle.fitness:
-        return Ranker(features, partial(predict, bundle.surrogate), QUALITIES)
-    return Ranker(features, lambda rows: np.zeros(len(rows)), QUALITIES)
+        return Ranker(features, partial(predict, bundle.surrogate), GOOD)
+    return Ranker(features, lambda rows: np.zeros(len(rows)), GOOD)
 
 
 def search_generators(
@@ -378,7 +390,7 @@ def search_generators(
 
     def propose(key: Key[Array, ""], num: int) -> list[Architecture]:
         macros = -(-num // cells_per_macro)
-        options = dict(cells_per_macro=cells_per_macro, qualities=ranker.qualities)
+        options = dict(cells_per_macro=cells_per_macro, wishes=ranker.wishes)
         return design(bundle, key, task, budget, macros, **options)[:num]
 
     return Generators(

@@ -1,9 +1,11 @@
-"""What "quality" means when the macro level is pretrained: a plug, `SOURCES`.
+"""What is good when the macro level is pretrained.
 
-A source judges networks: it gives all of them a score, higher being better, and the surrogate that
-ranks candidates later. `t_cet` scores some networks exactly and the others by a surrogate fitted on
-these. A source whose scores hold for so much training (`uses_steps`) is told the steps of each
-network, and the transformer learns them as a word.
+The word "quality" is a plug, `SOURCES`: a source gives all networks a score, higher being better,
+and the surrogate that ranks candidates later. `t_cet` scores some networks exactly and the others
+by a surrogate fitted on these. The word "accuracy" is what the predictor of trained accuracy says
+(`trained`), after so many steps of training.
+
+Both are told as `standing`: how far a score stands above that of equal costs.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,10 +21,12 @@ from scipy.stats import spearmanr
 
 from nasgen.data.natural import natural_batch
 from nasgen.keys import children, generator
+from nasgen.models.accuracy import Predictor, steps_seen
 from nasgen.models.surrogate import Surrogate, fit_surrogate, predict
 from nasgen.networks.features import NAMES, features
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import macro_networks
+from nasgen.pipeline.fitness import describe, expected_accuracy
 from nasgen.pipeline.macro_networks import OPEN, Networks, Pool
 from nasgen.proxies import PROXIES
 from nasgen.proxies.engine import score
@@ -30,6 +34,7 @@ from nasgen.training.progress import progress
 from nasgen.types import Task
 
 Vectors = Float[np.ndarray, "networks features"]
+LOGS = [NAMES.index(name) for name in NAMES if name.startswith("log_")]
 LAYERS, PARAMS, PIXELS = map(NAMES.index, ("layers", "log_params", "log_input_pixels"))
 _CHUNK = 250  # networks scored at a time, and kept
 _FOLDS = 5
@@ -43,33 +48,58 @@ class Judged(NamedTuple):
     figures: dict[str, Any]
 
 
-Judge = Callable[[ConfigDict, Path, Networks, Vectors, np.ndarray | None], Judged]
-
-
 class Source(NamedTuple):
-    """judge: `(config, folder, networks, vectors, steps) -> Judged`; the vectors are `features` of
-    the networks, steps those of the training that each is judged after, or None.
+    """judge: `(config, folder, vectors) -> Judged`; the vectors are `features` of the networks.
     stages: what has to run before, `(name, function of config and folder, files)`."""
 
-    judge: Judge
-    uses_steps: bool = False
+    judge: Callable[[ConfigDict, Path, Vectors], Judged]
     stages: Callable[[ConfigDict], list[tuple[str, Callable, tuple[str, ...]]]] = lambda config: []
 
 
-def describe(networks: Networks, pool: Pool) -> Vectors:
-    """`features` of all networks: about a millisecond each."""
+def described(networks: Networks, pool: Pool) -> tuple[Vectors, Float[np.ndarray, "networks n"]]:
+    """`features` of all networks, and these with their wiring, as `fitness.describe`: about a
+    millisecond each."""
     found, made = [], macro_networks.architectures(networks, pool)
     tasks = macro_networks.tasks_of(networks.tasks)
     with progress(len(tasks), label="describing networks") as report:
         for architecture, task in zip(made, tasks, strict=True):
-            found.append(features(make_plan(architecture, OPEN.ops, task)))
+            found.append(describe(make_plan(architecture, OPEN.ops, task)))
             report(len(found), "")
-    return np.array(found)
+    rows = np.array(found)
+    return rows[:, : len(NAMES)], rows
 
 
-def t_cet(
-    config: ConfigDict, folder: Path, networks: Networks, vectors: Vectors, steps: None
-) -> Judged:
+class Trained(NamedTuple):
+    """scores: predicted accuracies of all networks, each after its own `steps`."""
+
+    scores: Float[np.ndarray, " networks"]
+    steps: Float[np.ndarray, " networks"]
+
+
+def trained(
+    predictor: Predictor, rows: Float[np.ndarray, "networks n"], rng: np.random.Generator
+) -> Trained:
+    """The word "accuracy". The steps are drawn log-uniformly over what the predictor has seen."""
+    steps = np.exp(rng.uniform(*np.log(steps_seen(predictor)), len(rows)))
+    return Trained(expected_accuracy(predictor, rows, steps), steps)
+
+
+def standing(
+    scores: np.ndarray, vectors: Vectors, steps: np.ndarray | None = None
+) -> Float[np.ndarray, " networks"]:
+    """Standardised residual of the score given costs, task and steps (a quadratic in their logs),
+    within three standard deviations."""
+    logs = vectors[:, LOGS]
+    if steps is not None:
+        logs = np.column_stack([logs, np.log(steps)])
+    logs = (logs - logs.mean(0)) / (logs.std(0) + 1e-6)
+    rows, columns = np.triu_indices(logs.shape[1])
+    inputs = np.column_stack([np.ones(len(logs)), logs, logs[:, rows] * logs[:, columns]])
+    residual = scores - inputs @ np.linalg.lstsq(inputs, scores, rcond=None)[0]
+    return (residual / residual.std()).clip(-3, 3)
+
+
+def t_cet(config: ConfigDict, folder: Path, vectors: Vectors) -> Judged:
     """T-CET: exact for `num_scored` networks of their own, of few image sizes so that they share
     compiled programs, and by the surrogate fitted on these for all. The figures are of networks
     that are held out, each in one of `_FOLDS` fits."""
@@ -169,4 +199,4 @@ def score_stages(config: ConfigDict) -> list[tuple[str, Callable, tuple[str, ...
 
 
 # What `config.fitness` may name.
-SOURCES: dict[str, Source] = {"t_cet": Source(t_cet, stages=score_stages)}
+SOURCES: dict[str, Source] = {"t_cet": Source(t_cet, score_stages)}

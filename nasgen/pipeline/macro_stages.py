@@ -5,7 +5,7 @@ Each function is a stage: it reads the files of earlier stages in `folder` and w
     pool.npz      nodes, adjacency, clusters of cells to build networks of, sorted by cluster
     drawn.npz     the networks that the transformer learns from, see `macro_networks`
     scored.npz    other networks that are scored exactly; scores_000.npz, ...: their scores
-    networks.npz  tokens, contexts (with quality) of the drawn networks, words; surrogate/*
+    networks.npz  tokens, contexts (with both qualities) of the drawn networks, words; surrogate/*
     macro.npz     params
 """
 
@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
+from scipy.stats import spearmanr
 
 from nasgen.arrays import flatten
 from nasgen.keys import children, generator
@@ -30,20 +31,17 @@ from nasgen.models.macro_language import (
     words_of,
 )
 from nasgen.models.surrogate import Surrogate
-from nasgen.networks.features import NAMES
 from nasgen.pipeline import macro_networks
 from nasgen.pipeline.cell_generator import clusters_of
 from nasgen.pipeline.macro_networks import Ranges
-from nasgen.pipeline.macro_quality import SOURCES, describe
+from nasgen.pipeline.macro_quality import SOURCES, described, standing, trained
 from nasgen.pipeline.pretrain_fit import fit_model, load_params
-from nasgen.pretrained.bundle import load_cells
+from nasgen.pretrained.bundle import load_accuracy, load_cells
 from nasgen.spaces import SPACES
 from nasgen.spaces.macro import MAX_STAGES, unpack
 from nasgen.types import Budget
 
-LOGS = [NAMES.index(name) for name in NAMES if name.startswith("log_")]
 _VALUES = TASK_FEATURES + 2 * np.arange(len(OPTIONAL_FEATURES))  # of the words, in a context
-_STEPS = (100.0, 100_000.0)  # of training, where the quality depends on them
 
 
 def sample_pool(config: ConfigDict, folder: Path) -> dict[str, Any]:
@@ -94,22 +92,27 @@ def draw(config: ConfigDict, folder: Path) -> dict[str, Any]:
 
 
 def judge_networks(config: ConfigDict, folder: Path) -> dict[str, Any]:
-    """The quality of all drawn networks: how far their score stands above that of equal costs."""
+    """How far the scores of all drawn networks stand above those of equal costs: by the fitness
+    and, where the config names a predictor, by accuracy after some steps."""
     networks, pool = macro_networks.load(folder / "drawn.npz"), macro_networks.load_pool(folder)
-    vectors, source = describe(networks, pool), SOURCES[config.fitness]
-    steps = None
-    if source.uses_steps:
+    vectors, rows = described(networks, pool)
+    scores, surrogate, figures = SOURCES[config.fitness].judge(config, folder, vectors)
+    words: dict[str, Any] = {"quality": standing(scores, vectors).tolist()}
+    if config.accuracy is not None:
         rng = generator(children(_key(config, 7), "steps")["steps"])
-        steps = np.exp(rng.uniform(*np.log(_STEPS), len(vectors)))
-    scores, surrogate, figures = source.judge(config, folder, networks, vectors, steps)
-    found = quality(scores, vectors, steps)
+        found = trained(load_accuracy(config.accuracy).unscored, rows, rng)
+        words["accuracy"] = standing(found.scores, vectors, found.steps).tolist()
+        words["steps"] = found.steps.tolist()
+        figures["accuracy_quality_spearman"] = float(
+            spearmanr(words["accuracy"], words["quality"]).statistic
+        )
     counted = macro_networks.count(networks, pool)
-    rows = np.stack([getattr(counted, name) for name in Budget().counted], 1).tolist()
-    trained = [None] * len(rows) if steps is None else steps.tolist()
-    given = zip(macro_networks.tasks_of(networks.tasks), rows, found, trained, strict=True)
+    used = np.stack([getattr(counted, name) for name in Budget().counted], 1).tolist()
+    said = [dict(zip(words, values, strict=True)) for values in zip(*words.values(), strict=True)]
+    tasks = macro_networks.tasks_of(networks.tasks)
     contexts = [
-        context_features(task, Budget(*costs), value, steps=after)
-        for task, costs, value, after in given
+        context_features(task, Budget(*costs), **one)
+        for task, costs, one in zip(tasks, used, said, strict=True)
     ]
     contexts = np.stack(contexts)
     np.savez(
@@ -119,20 +122,7 @@ def judge_networks(config: ConfigDict, folder: Path) -> dict[str, Any]:
         words=words_of(contexts).any(0),
         **flatten(surrogate, "surrogate"),
     )
-    return {"num_networks": len(rows), **figures}
-
-
-def quality(scores: np.ndarray, vectors: np.ndarray, steps: np.ndarray | None) -> np.ndarray:
-    """Standardised residual of the score given costs, task and steps (a quadratic in their logs),
-    within three standard deviations."""
-    logs = vectors[:, LOGS]
-    if steps is not None:
-        logs = np.column_stack([logs, np.log(steps)])
-    logs = (logs - logs.mean(0)) / (logs.std(0) + 1e-6)
-    rows, columns = np.triu_indices(logs.shape[1])
-    inputs = np.column_stack([np.ones(len(logs)), logs, logs[:, rows] * logs[:, columns]])
-    residual = scores - inputs @ np.linalg.lstsq(inputs, scores, rcond=None)[0]
-    return (residual / residual.std()).clip(-3, 3)
+    return {"num_networks": len(used), **figures}
 
 
 def train_macro(config: ConfigDict, folder: Path) -> dict[str, Any]:

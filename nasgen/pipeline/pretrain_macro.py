@@ -1,16 +1,18 @@
 """Pretraining of the second level on top of a generator of cells: draws networks over the ranges of
-tasks and budgets, judges them (see `macro_quality`), trains the macro transformer. A stage is
-skipped when it is whole; the training resumes at its last checkpoint.
+tasks and budgets, judges them (see `macro_quality`), trains the macro transformer and looks
+whether it does as it is asked. A stage is skipped when it is whole; the training resumes at its
+last checkpoint.
 """
 
 import shutil
 from functools import partial
 from pathlib import Path
 
+import jax
 from ml_collections import ConfigDict
 
 from nasgen import pretrained
-from nasgen.pipeline import macro_stages
+from nasgen.pipeline import macro_figures, macro_stages
 from nasgen.pipeline.config import (
     COMMON,
     UserError,
@@ -18,25 +20,28 @@ from nasgen.pipeline.config import (
     check,
     number,
     one_of,
+    optional,
     text,
     whole,
     wholes,
 )
-from nasgen.pipeline.macro_networks import OPEN
+from nasgen.pipeline.macro_networks import OPEN, Ranges
 from nasgen.pipeline.macro_quality import SOURCES
 from nasgen.pipeline.pretrain_cells import TRAINING, card, check_ship, ship
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_results
-from nasgen.pretrained.bundle import Bundle, load_cells, save_macro, weights_hash
+from nasgen.pretrained.bundle import Bundle, load_accuracy, load_cells, save_macro, weights_hash
 
 PART = "macro"
 RULES = {
     **COMMON,
     "cells": text(),
     "fitness": one_of(SOURCES),
+    "accuracy": optional(text()),
     "ship": boolean(),
     "name": text(),
     "num_cells": whole(100),
+    "num_asked": whole(2, 100_000),
     "networks.num": whole(20),
     "networks.num_scored": whole(20),
     "networks.sizes": wholes(2, 1024),
@@ -64,8 +69,15 @@ def stages(config: ConfigDict, folder: Path) -> list[Stage]:
         *SOURCES[config.fitness].stages(config),
         ("networks", macro_stages.judge_networks, ("networks.npz",)),
         ("macro", macro_stages.train_macro, ("macro.npz",)),
+        ("asked", _asked, ()),
     ]
     return [Stage(name, files, partial(function, config, folder)) for name, function, files in rows]
+
+
+def _asked(config: ConfigDict, folder: Path) -> dict[str, float]:
+    key = jax.random.fold_in(jax.random.key(config.seed), 8)
+    ranges = Ranges(*(tuple(config.networks[name]) for name in Ranges._fields))
+    return macro_figures.asked(assemble(config, folder), key, ranges, config.num_asked)
 
 
 def run(config: ConfigDict, workdir: Workdir) -> None:
@@ -99,6 +111,11 @@ def _check_together(config: ConfigDict) -> None:
         space = load_cells(config.cells).space
     except ValueError as error:
         raise UserError(str(error).replace("`pretrained`", "`config.cells`")) from None
+    if config.accuracy is not None:
+        try:
+            load_accuracy(config.accuracy)
+        except ValueError as error:
+            raise UserError(str(error).replace("`pretrained`", "`config.accuracy`")) from None
     if space != OPEN.name:
         raise UserError(f"`config.cells` must write cells of space open; got those of {space}.")
     for name in RANGES:
@@ -121,4 +138,5 @@ def assemble(config: ConfigDict, folder: Path) -> Bundle:
         macro=macro_stages.load_macro(config, folder),
         macro_config=macro_stages.macro_config(config),
         surrogate=macro_stages.load_surrogate(folder),
+        accuracy=None if config.accuracy is None else load_accuracy(config.accuracy),
     )

@@ -168,7 +168,7 @@ def make_problem(
     ranker = ranker_of(bundle, fitness if isinstance(fitness, str) else "", steps)
 
     def propose(propose_key, asked: Budget, num: int) -> list[Architecture]:
-        return design(bundle, propose_key, task, asked, num, qualities=ranker.qualities)
+        return design(bundle, propose_key, task, asked, num, wishes=ranker.wishes)
 
     asked = implied_budget(keys["implied"], problem, propose)
     written = _generators(bundle, task, asked, ranker, cells_per_macro)
@@ -204,7 +204,7 @@ def _generators(
     written = search_generators(bundle, space, task, asked, ranker=ranker, **options)
 
     def macros(key, num: int) -> list[MacroArchitecture]:
-        options = dict(qualities=ranker.qualities)
+        options = dict(wishes=ranker.wishes)
         written = write_macros(bundle, key, [task] * num, [asked] * num, **options)
         return macro_space.unpack(macro_space.take(written.macros, written.possible))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from nasgen.report import words
 from nasgen.spaces.space import Space
+from nasgen.statistics import wilson_interval
 from nasgen.types import METRICS, Architecture, Budget, Costs, Task
 
 # beside the figures of the metric, see `score`
@@ -193,14 +194,6 @@ def _meaning(task: Task) -> str:
 
 
 # ---- pieces -------------------------------------------------------------------------------------
-
-
-def wilson_interval(fraction: float, total: int, *, z: float = 1.959964) -> tuple[float, float]:
-    """The interval of a fraction of `total` trials, 95 % by default (Wilson, JASA 1927)."""
-    centre = fraction + z * z / (2 * total)
-    spread = z * math.sqrt(fraction * (1 - fraction) / total + z * z / (4 * total * total))
-    low, high = ((centre + sign * spread) / (1 + z * z / total) for sign in (-1, 1))
-    return max(low, 0.0), min(high, 1.0)
 
 
 def score(results: Mapping[str, Any], part: str, task: Task) -> str | None:

@@ -92,14 +92,16 @@ def test_context_features():
     first = language.TASK_FEATURES
     np.testing.assert_allclose(with_params[first : first + 2], [0, 1], atol=1e-5)
     assert set(changed) <= {first, first + 1}
-    np.testing.assert_allclose(language.context_features(cifar, None, -1.25)[-2:], [-1.25, 1])
+    np.testing.assert_allclose(language.context_features(cifar, None, -1.25)[-4:-2], [-1.25, 1])
+    np.testing.assert_allclose(language.context_features(cifar, accuracy=0.5)[-2:], [0.5, 1])
     # 31,623 steps of training are 10^4.5.
     trained = language.context_features(cifar, steps=31_623)
-    np.testing.assert_allclose(trained[-4:-2], [1, 1], atol=1e-4)
+    np.testing.assert_allclose(trained[-6:-4], [1, 1], atol=1e-4)
     dense = language.context_features(cifar._replace(kind="segmentation"))
     np.testing.assert_array_equal(np.flatnonzero(dense - bare), [6])
     large = Task("imagenet", (224, 224, 3), 1000, stem_stride=2)
-    large = language.context_features(large, Budget(10**7, 10**9, 10**8, 30.0), 2.0, steps=10**5)
+    asked = dict(quality=2.0, accuracy=-2.0, steps=10**5)
+    large = language.context_features(large, Budget(10**7, 10**9, 10**8, 30.0), **asked)
     assert np.abs(large).max() <= 3
     same = np.flatnonzero(large == bare)
     assert set(same) == {2, 5, 6, 7}  # channels and kind

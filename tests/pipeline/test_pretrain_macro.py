@@ -10,11 +10,19 @@ import pytest
 
 from experiments.configs import pretrain_macro as config_file
 from nasgen.arrays import flatten
+from nasgen.models.accuracy import PREDICTED_ACCURACY, steps_seen
 from nasgen.models.macro_language import WORDS
 from nasgen.networks import costs
 from nasgen.networks.plans.open import make_plan
-from nasgen.pipeline import generators, pretrain_cells, pretrain_macro
+from nasgen.pipeline import (
+    generators,
+    macro_networks,
+    macro_quality,
+    pretrain_cells,
+    pretrain_macro,
+)
 from nasgen.pipeline.config import UserError
+from nasgen.pipeline.fitness import expected_accuracy
 from nasgen.pipeline.problems import identity
 from nasgen.pipeline.request import smallest_networks
 from nasgen.pipeline.workdir import close_workdir, open_workdir
@@ -32,7 +40,7 @@ def small_config(cells):
     """The shipped weights' config with small numbers."""
     config = config_file.get_config()
     config.cells = str(cells)
-    config.num_cells = 300
+    config.num_cells, config.num_asked = 300, 12
     config.macro.steps = 12
     config.macro.model.update(width=16, depth=1, heads=2)
     config.networks.num, config.networks.num_scored = 60, 24
@@ -73,6 +81,9 @@ def test_results_and_card(finished):
     results = json.loads((finished / "results.json").read_text())
     card = json.loads((finished / "macro.json").read_text())
     assert results["networks/num_scored"] == 24 and results["seconds_total"] > 0
+    for word in ("quality", "accuracy"):
+        name = f"asked/{word}/share_better"
+        assert 0 <= results[f"{name}_low"] <= results[name] <= results[f"{name}_high"] <= 1
     assert card["seed"] == 0 and card["config"]["networks"]["num"] == 60
     assert card["cells_sha256"] == pretrained.weights_hash(str(finished))
 
@@ -98,7 +109,7 @@ def test_a_finished_run_is_skipped_and_a_damaged_stage_redone(
     (path / "results.json").unlink()
     (path / "macro.npz").write_bytes(b"damaged")
     run(pretrain_macro, small_config(cells), path)
-    assert ran == ["macro"]
+    assert ran == ["macro", "asked"]  # which reads it
     before, after = (
         pretrained.load_bundle(str(p)) for p in (finished, path)
     )  # the training resumed at its end: the same weights again
@@ -169,13 +180,41 @@ def test_written_architectures_keep_every_rule(bundle):
 
 def test_words_are_those_of_the_training(bundle):
     said = {word for word, known in zip(WORDS, bundle.words, strict=True) if known}
-    assert said == {"params", "macs", "activation_memory", "quality"}
+    assert said == {"params", "macs", "activation_memory", "quality", "accuracy", "steps"}
     task, key = Task("toy", (8, 8, 1), 10), jax.random.key(3)
     plain = generators.write_macros(bundle, key, [task] * 8, [Budget(params=50_000)] * 8)
     budget = Budget(params=50_000, latency_ms=1.0)
     task = task._replace(kind="dense")
-    with_more = generators.write_macros(bundle, key, [task] * 8, [budget] * 8, steps=10.0)
+    with_more = generators.write_macros(bundle, key, [task] * 8, [budget] * 8)
     np.testing.assert_array_equal(plain.macros.channels, with_more.macros.channels)
+
+
+def test_accuracy_is_asked_of_weights_that_have_learned_of_it(bundle):
+    most = generators.ranker_of(bundle, PREDICTED_ACCURACY, 10**6).wishes[0].steps
+    assert most == pytest.approx(steps_seen(bundle.accuracy.unscored)[1]) and most < 10**6
+    asked = generators.ranker_of(bundle, PREDICTED_ACCURACY, 500).wishes
+    assert all(one.accuracy > 0 and one.steps == 500 and one.quality is None for one in asked)
+    words = tuple(
+        known and word != "accuracy" for word, known in zip(WORDS, bundle.words, strict=True)
+    )
+    others = generators.ranker_of(bundle._replace(words=words), PREDICTED_ACCURACY, 500).wishes
+    assert {one.accuracy for one in others} == {None} and len(set(others)) == len(others)
+    assert all(one.quality > 0 for one in generators.ranker_of(bundle, "t_cet", 500).wishes)
+
+
+def test_the_accuracy_of_the_context_is_above_that_of_equal_costs_and_steps(finished, bundle):
+    """No costs, task or steps say it; and it orders networks as the predictor does."""
+    networks = macro_networks.load(finished / "drawn.npz")
+    vectors, rows = macro_quality.described(networks, macro_networks.load_pool(finished))
+    rng = np.random.default_rng(0)
+    found = macro_quality.trained(bundle.accuracy.unscored, rows, rng)
+    assert 25 <= found.steps.min() < found.steps.max() <= 1_000.5
+    one = expected_accuracy(bundle.accuracy.unscored, rows[:1], found.steps[0])
+    np.testing.assert_allclose(found.scores[0], one[0])
+    above = macro_quality.standing(found.scores, vectors, found.steps)
+    for column in (vectors[:, macro_quality.PARAMS], np.log(found.steps)):
+        assert abs(np.corrcoef(above, column)[0, 1]) < 0.1
+    assert abs(above.mean()) < 0.1 and above.std() == pytest.approx(1, abs=0.1)
 
 
 def random_requests(seed, num):

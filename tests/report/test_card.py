@@ -30,18 +30,6 @@ def _card(task: Task = TASK, **facts) -> str:
     return card.model_card(facts, architecture=ARCHITECTURE, space=SPACE, task=task, costs=COSTS)
 
 
-@pytest.mark.parametrize("total", [1, 10, 360])
-def test_wilson_interval_solves_its_equation(total):
-    """The ends are the p with (found - p)^2 = z^2 p (1 - p) / total; all right: n / (n + z^2)."""
-    for right in {0, total // 3, total - 1, total}:
-        found = right / total
-        low, high = card.wilson_interval(found, total, z=2.0)
-        assert 0 <= low <= found <= high <= 1
-        for p in (low, high):
-            assert (found - p) ** 2 == pytest.approx(4 * p * (1 - p) / total, abs=1e-9)
-    assert card.wilson_interval(1.0, total, z=2.0) == pytest.approx((total / (total + 4), 1.0))
-
-
 def test_wilson_interval_covers():
     """In 95 % of repeated experiments the interval holds the true fraction."""
     rng = np.random.default_rng(0)
