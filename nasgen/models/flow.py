@@ -44,7 +44,10 @@ AnyArray = Array | np.ndarray
 Conditions = Float[AnyArray, "batch condition"] | Float[AnyArray, " condition"]
 Mask = Bool[AnyArray, "batch condition"] | Bool[AnyArray, " condition"] | None
 
-STEPS = 6  # of Heun's method from noise to a latent; more meet requests no better
+# of Heun's method from noise to a latent: 0.06 off 80 steps, where latents have a standard
+# deviation of 1.1; more meet requests no better
+STEPS = 3
+PRECISE_STEPS = 40  # where a latent is to come back from its noise
 DENSITY_STEPS = 24  # from a latent to noise: `open` cells within 0.02 nats of 80 steps, on average
 # Fixed steps of equal length, or (dopri5, the paper's) steps that keep `TOLERANCE`.
 SOLVERS = {"euler": diffrax.Euler, "heun": diffrax.Heun, "dopri5": diffrax.Dopri5}
@@ -194,7 +197,7 @@ def invert(
     *,
     config: FlowConfig,
     guidance: float = 1.0,
-    num_steps: int = 40,
+    num_steps: int = PRECISE_STEPS,
     solver: str = "heun",
 ) -> Float[Array, "batch latent"]:
     """The noise that `sample` carries to `latents`, up to the solver's error."""

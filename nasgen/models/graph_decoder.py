@@ -206,11 +206,18 @@ def _parents(
     """The nodes that score above zero, at least one; `spare` of them may have a child already."""
     wanted = there & (scores > 0)
     second = wanted & ~childless
-    place = jnp.argsort(jnp.argsort(-jnp.where(second, scores, -jnp.inf)))
+    place = _places(jnp.where(second, scores, -jnp.inf))
     chosen = (wanted & childless) | (second & (place < spare))
     possible = childless | (there & (spare > 0))
     best = jnp.arange(_LAST) == jnp.argmax(jnp.where(possible, scores, -jnp.inf))
     return jnp.where(chosen.any(), chosen, best)
+
+
+def _places(scores: Float[Array, " n"]) -> Int[Array, " n"]:
+    """How many score higher, or as high and come earlier. (XLA sorts slowly on CPUs.)"""
+    earlier = jnp.tri(len(scores), k=-1, dtype=bool)
+    ahead = (scores > scores[:, None]) | ((scores == scores[:, None]) & earlier)
+    return ahead.sum(1)
 
 
 def project(
@@ -233,6 +240,6 @@ def project(
     adjacency = adjacency | (best & childless[:, None])
     missing = min_edges - adjacency.sum()
     free = jnp.where(allowed & ~adjacency, scores, -jnp.inf).reshape(-1)
-    place = jnp.argsort(jnp.argsort(-free))
+    place = _places(free)
     added = (place < missing) & (free > -jnp.inf)
     return adjacency | added.reshape(adjacency.shape)

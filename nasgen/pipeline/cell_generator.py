@@ -108,6 +108,8 @@ def neighbours(
 ) -> CellBatch:
     """For each cell another one of the same condition, drawn by the flow (the paper's mutation)."""
     conditions = conditions_of(bundle, batch).astype(np.float32)
+    if temperature == 1:
+        return write_cells(bundle, key, conditions)
     latents = neighbour_latents(bundle, key, batch, conditions, temperature=temperature)
 
     def write(rows, wanted):
@@ -137,7 +139,8 @@ def neighbour_latents(
         own = flow.invert(bundle.flow, rows, wanted, config=bundle.flow_config)
         fresh = jax.random.normal(jax.random.fold_in(key, index[0]), own.shape)
         noise = np.sqrt(1 - temperature**2) * own + temperature * fresh
-        return flow.carry(bundle.flow, noise, wanted, config=bundle.flow_config, num_steps=40)
+        options = dict(config=bundle.flow_config, num_steps=flow.PRECISE_STEPS)
+        return flow.carry(bundle.flow, noise, wanted, **options)
 
     return chunked(draw, latents.astype(np.float32), conditions, numbers)
 

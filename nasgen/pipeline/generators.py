@@ -6,6 +6,7 @@ budget (`networks.fitting`). Every row of a call is a request with a task and a 
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
@@ -44,6 +45,7 @@ from nasgen.types import (
 
 _HIGH = (0.5, 1.0, 1.5, 2.0)  # asked of the transformer, in standard deviations, in turn
 _OTHERS = 4  # ops beside the pools that the smallest networks are tried with
+_BLOCK = 1024  # requests that are written together
 ATTEMPTS = 2  # at a request whose draws miss its budget
 
 
@@ -140,8 +142,24 @@ def design_each(
     """An architecture for each request, whose exact costs keep the budget and use at least
     `fitting.ENOUGH` of its tightest bound where `attempts` draws suffice; else the draw that uses
     the most. Where none fits, one of the `smallest_networks` that do is widened. Latency is not
-    looked at. copies: so many neighbours, which must ask for the same, may
-    share what the transformer writes, each with cells of its own."""
+    looked at. copies: so many neighbours, which must ask for the same, may share what the
+    transformer writes, each with cells of its own."""
+    size = max(_BLOCK // copies, 1) * copies
+
+    def block(start: int) -> Designs:
+        some = (part[start : start + size] for part in (tasks, budgets))
+        return _design_block(
+            bundle, jax.random.fold_in(key, start), *some, wishes, copies, attempts
+        )
+
+    with ThreadPoolExecutor(2) as pool:  # while one counts, the other computes
+        blocks = list(pool.map(block, range(0, len(tasks), size)))
+    architectures = [one for found in blocks for one in found.architectures]
+    return Designs(architectures, np.concatenate([found.used for found in blocks]))
+
+
+def _design_block(bundle, key, tasks, budgets, wishes, copies: int, attempts: int) -> Designs:
+    """`design_each` of some requests, all of them at once."""
     found: list[Architecture | None] = [None] * len(tasks)
     used, left = np.zeros(len(tasks)), np.arange(len(tasks))
     limits = counted_limits(budgets)

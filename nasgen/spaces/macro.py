@@ -6,6 +6,7 @@ ones do; mutation is the paper's.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 from jaxtyping import Array, Key
@@ -80,9 +81,10 @@ def pack(macros: Sequence[MacroArchitecture]) -> MacroBatch:
     """Macro architectures as arrays, as many stages wide as the longest of them."""
     lengths = np.array([len(one.stages) for one in macros], int)
     most = int(lengths.max(initial=1))
-    rows = [stage for one in macros for stage in one.stages]
+    numbers = chain.from_iterable(stage for one in macros for stage in one.stages)
     table = np.zeros((len(macros), most, 4), np.int64)
-    table[np.arange(most) < lengths[:, None]] = np.array(rows, np.int64).reshape(-1, 4)
+    there = np.arange(most) < lengths[:, None]
+    table[there] = np.fromiter(numbers, np.int64).reshape(-1, 4)
     finals = np.array([one.final_width for one in macros], np.int64)
     return MacroBatch(*np.moveaxis(table, 2, 0), finals)
 
