@@ -28,6 +28,7 @@ RULES = {
     "bootstrap": whole(2, 1_000_000),
     **fitness_proof.RULES,
 }
+_BY_STEPS = ("grad_norm", "t_cet", "depth")  # beside the predictor
 Scores = Mapping[str, np.ndarray]  # of each fitness, a value for every row
 
 
@@ -47,7 +48,9 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
         scores |= {f"{PREDICTED_ACCURACY}_{n}": values for n, values in others.items()}
         found = within_groups(rows, {**scores, **rows.columns}, rng, config.bootstrap)
         results |= {f"{name}/{key}": value for key, value in found.items()}
-    results |= by_group(rows, {n: rows.columns[n] for n in ("depth", "t_cet")})
+        if name == "held_out_band":
+            shown = {n: rows.columns[n] for n in _BY_STEPS}
+            results |= by_group(rows, {PREDICTED_ACCURACY: scores[PREDICTED_ACCURACY], **shown})
     results |= noise(frame)
     if config.proof.num_seeds:
         results |= fitness_proof.prove(config.proof, workdir)
@@ -85,13 +88,17 @@ def within_groups(
 
 
 def by_group(rows: Rows, scores: Scores) -> dict[str, float]:
-    """`by_steps/TASK/STEPS/NAME/spearman`: means over bands, for how much training a sign holds."""
+    """`by_steps/TASK/STEPS/NAME/spearman`: means over bands with three networks or more, for how
+    much training a sign holds; `by_steps/TASK/STEPS/num_networks`: how many in all these bands."""
     found: dict[str, list[float]] = {}
-    for (task, _, steps), one in groups(rows).items():
+    counts: dict[str, int] = {}
+    for (task, _, steps), one in groups(rows, 3).items():
+        start = f"by_steps/{task}/{steps}"
+        counts[f"{start}/num_networks"] = counts.get(f"{start}/num_networks", 0) + len(one)
         for name, values in scores.items():
             value = float(spearman(values[one], rows.accuracy[one]))
-            found.setdefault(f"by_steps/{task}/{steps}/{name}/spearman", []).append(value)
-    return {name: float(np.mean(values)) for name, values in found.items()}
+            found.setdefault(f"{start}/{name}/spearman", []).append(value)
+    return {name: float(np.mean(values)) for name, values in found.items()} | counts
 
 
 def noise(frame) -> dict[str, float]:

@@ -216,7 +216,8 @@ def _parents(
 def _places(scores: Float[Array, " n"]) -> Int[Array, " n"]:
     """How many score higher, or as high and come earlier. (XLA sorts slowly on CPUs.)"""
     earlier = jnp.tri(len(scores), k=-1, dtype=bool)
-    ahead = (scores > scores[:, None]) | ((scores == scores[:, None]) & earlier)
+    other, own = scores[None], scores[:, None]
+    ahead = (other > own) | ((other == own) & earlier)
     return ahead.sum(1)
 
 
