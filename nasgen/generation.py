@@ -85,10 +85,8 @@ def generate(
         predictor = predictor or latency.kept(None).predictor
         asked = _implied(params, keys["latency"], task, budget, predictor)
     ranker = ranker_of(params, fitness, steps)
-    options = dict(wishes=ranker.wishes)
-    made = list(
-        dict.fromkeys(design(params, keys["design"], task, asked, num * candidates, **options))
-    )
+    written = design(params, keys["design"], task, asked, num * candidates, wishes=ranker.wishes)
+    made = list(dict.fromkeys(written))
     if budget.latency_ms is not None:
         fast = predict_latency(predictor, plan(made)) <= budget.latency_ms
         made = [one for one, inside in zip(made, fast, strict=True) if inside]

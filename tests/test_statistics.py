@@ -128,3 +128,13 @@ def test_wilson_interval_solves_its_equation(total):
     assert statistics.wilson_interval(1.0, total, z=2.0) == pytest.approx(
         (total / (total + 4), 1.0)
     )
+
+
+def test_wilson_interval_covers():
+    """In 95 % of repeated experiments the interval holds the true fraction."""
+    rng = np.random.default_rng(0)
+    for fraction in (0.5, 0.9, 0.97):
+        found = rng.binomial(360, fraction, 4000) / 360
+        intervals = np.array([statistics.wilson_interval(f, 360) for f in found])
+        covered = ((intervals[:, 0] <= fraction) & (fraction <= intervals[:, 1])).mean()
+        assert 0.93 < covered < 0.97

@@ -86,7 +86,7 @@ def draw_requests(
 ) -> tuple[list[Task], list[Budget]]:
     """Tasks, and budgets of any non-empty subset of the bounds."""
     rng = generator(key)
-    ranges = Ranges(*(tuple(config[name]) for name in Ranges._fields))
+    ranges = macro_networks.ranges_of(config)
     tasks = macro_networks.tasks_of(macro_networks.draw_tasks(rng, num, ranges))
     ends = np.log([config[name] for name in BOUNDS])
     bounds = np.rint(np.exp(rng.uniform(ends[:, 0], ends[:, 1], (num, 3)))).astype(int)

@@ -42,15 +42,16 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     rows, rng = read_rows(frame), np.random.default_rng(config.seed)
     results: dict[str, Any] = {"num_networks": len(np.unique(rows.network))}
     held = {"held_out_band": rows.band, "held_out_data": rows.task}
+    expected: dict[str, np.ndarray] = {}
     for name, part in held.items():
         scores = {PREDICTED_ACCURACY: held_out(rows, part, FITS[config.fit])}
         others = {n: held_out(rows, part, fit) for n, fit in FITS.items() if n != config.fit}
         scores |= {f"{PREDICTED_ACCURACY}_{n}": values for n, values in others.items()}
         found = within_groups(rows, {**scores, **rows.columns}, rng, config.bootstrap)
         results |= {f"{name}/{key}": value for key, value in found.items()}
-        if name == "held_out_band":
-            shown = {n: rows.columns[n] for n in _BY_STEPS}
-            results |= by_group(rows, {PREDICTED_ACCURACY: scores[PREDICTED_ACCURACY], **shown})
+        expected[name] = scores[PREDICTED_ACCURACY]
+    shown = {n: rows.columns[n] for n in _BY_STEPS}
+    results |= by_group(rows, {PREDICTED_ACCURACY: expected["held_out_band"], **shown})
     results |= noise(frame)
     if config.proof.num_seeds:
         results |= fitness_proof.prove(config.proof, workdir)

@@ -72,6 +72,11 @@ def _draw(bundle: CellBundle, key, wanted, asked, numbers, *, free: bool, **opti
     rows = (wanted[0], asked[0]) if free else (wanted, asked)
     options |= dict(config=bundle.flow_config, num=len(wanted))
     latents = flow.sample(bundle.flow, jax.random.fold_in(key, numbers[0]), *rows, **options)
+    return _decoded(bundle, latents, wanted, asked)
+
+
+def _decoded(bundle: CellBundle, latents, wanted, asked=None):
+    """Cells of standardised latents, told what is wanted."""
     latents = bundle.latents.undo(latents).astype(jnp.float32)
     return graph_vae.decode(bundle.vae, latents, wanted, asked, config=bundle.vae_config)
 
@@ -111,12 +116,7 @@ def neighbours(
     if temperature == 1:
         return write_cells(bundle, key, conditions)
     latents = neighbour_latents(bundle, key, batch, conditions, temperature=temperature)
-
-    def write(rows, wanted):
-        rows = bundle.latents.undo(rows).astype(jnp.float32)
-        return graph_vae.decode(bundle.vae, rows, wanted, config=bundle.vae_config)
-
-    return CellBatch(*chunked(write, latents, conditions))
+    return CellBatch(*chunked(partial(_decoded, bundle), latents, conditions))
 
 
 def neighbour_latents(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Int, Key
+from ml_collections import ConfigDict
 
 from nasgen.keys import children, generator
 from nasgen.networks import costs, fitting
@@ -42,6 +43,11 @@ class Ranges(NamedTuple):
     classes: tuple[int, int]
     params: tuple[int, int]
     macs: tuple[int, int]
+
+
+def ranges_of(settings: ConfigDict) -> Ranges:
+    """Those of a config's keys of the same names."""
+    return Ranges(*(tuple(settings[name]) for name in Ranges._fields))
 
 
 class Networks(NamedTuple):

@@ -33,7 +33,6 @@ from nasgen.models.macro_language import (
 from nasgen.models.surrogate import Surrogate
 from nasgen.pipeline import macro_networks
 from nasgen.pipeline.cell_generator import clusters_of
-from nasgen.pipeline.macro_networks import Ranges
 from nasgen.pipeline.macro_quality import SOURCES, described, standing, trained
 from nasgen.pipeline.pretrain_fit import fit_model, load_params
 from nasgen.pretrained.bundle import load_accuracy, load_cells
@@ -69,7 +68,7 @@ def draw(config: ConfigDict, folder: Path) -> dict[str, Any]:
     and, since they take so long, few heavy ones; sorted by task."""
     settings, pool = config.networks, macro_networks.load_pool(folder)
     keys = children(_key(config, 5), "drawn", "scored")
-    ranges = Ranges(*(tuple(settings[name]) for name in Ranges._fields))
+    ranges = macro_networks.ranges_of(settings)
     drawn = macro_networks.draw_networks(ranges, pool, settings.num, keys["drawn"])
     macro_networks.save(folder / "drawn.npz", drawn)
     scored = macro_networks.draw_networks(

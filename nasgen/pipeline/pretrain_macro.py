@@ -5,8 +5,10 @@ last checkpoint.
 """
 
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -25,7 +27,7 @@ from nasgen.pipeline.config import (
     whole,
     wholes,
 )
-from nasgen.pipeline.macro_networks import OPEN, Ranges
+from nasgen.pipeline.macro_networks import OPEN, ranges_of
 from nasgen.pipeline.macro_quality import SOURCES
 from nasgen.pipeline.pretrain_cells import TRAINING, card, check_ship, ship
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
@@ -76,7 +78,7 @@ def stages(config: ConfigDict, folder: Path) -> list[Stage]:
 
 def _asked(config: ConfigDict, folder: Path) -> dict[str, float]:
     key = jax.random.fold_in(jax.random.key(config.seed), 8)
-    ranges = Ranges(*(tuple(config.networks[name]) for name in Ranges._fields))
+    ranges = ranges_of(config.networks)
     return macro_figures.asked(assemble(config, folder), key, ranges, config.num_asked)
 
 
@@ -105,17 +107,18 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     write_results(workdir, figures)
 
 
+def _loaded(load: Callable[[str], Any], config: ConfigDict, name: str) -> Any:
+    try:
+        return load(config[name])
+    except ValueError as error:
+        raise UserError(str(error).replace("`pretrained`", f"`config.{name}`")) from None
+
+
 def _check_together(config: ConfigDict) -> None:
     """The rules that hold between keys, and with the cells."""
-    try:
-        space = load_cells(config.cells).space
-    except ValueError as error:
-        raise UserError(str(error).replace("`pretrained`", "`config.cells`")) from None
+    space = _loaded(load_cells, config, "cells").space
     if config.accuracy is not None:
-        try:
-            load_accuracy(config.accuracy)
-        except ValueError as error:
-            raise UserError(str(error).replace("`pretrained`", "`config.accuracy`")) from None
+        _loaded(load_accuracy, config, "accuracy")
     if space != OPEN.name:
         raise UserError(f"`config.cells` must write cells of space open; got those of {space}.")
     for name in RANGES:

@@ -204,8 +204,8 @@ def _generators(
     written = search_generators(bundle, space, task, asked, ranker=ranker, **options)
 
     def macros(key, num: int) -> list[MacroArchitecture]:
-        options = dict(wishes=ranker.wishes)
-        written = write_macros(bundle, key, [task] * num, [asked] * num, **options)
+        requests = [task] * num, [asked] * num
+        written = write_macros(bundle, key, *requests, wishes=ranker.wishes)
         return macro_space.unpack(macro_space.take(written.macros, written.possible))
 
     def fill(key, some: Sequence[MacroArchitecture]) -> list[Architecture]:

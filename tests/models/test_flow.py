@@ -15,7 +15,8 @@ import pytest
 from scipy.linalg import expm
 from scipy.stats import multivariate_normal
 
-from nasgen.models import flow, flow_field
+from nasgen.models import flow, flow_field, mixture
+from nasgen.pretrained.bundle import load_cells
 
 CONFIG = flow.FlowConfig(latent_dim=2, condition_dim=2, width=64, depth=2, context_width=32)
 DRAWS = 1024
@@ -254,11 +255,25 @@ def test_sample_then_invert_returns_the_noise(trained, untrained, data):
     assert float(jnp.abs(back - noise).mean()) < 1e-3
 
 
-def test_ten_heun_steps_agree_with_dopri5(trained, data):
+def test_the_default_steps_agree_with_dopri5(trained, data):
     key = jax.random.key(2)
     fine = draw(trained, key, data[1], EVERY, solver="dopri5")
     coarse = draw(trained, key, data[1], EVERY)
     assert 1e-6 < float(jnp.abs(coarse - fine).mean()) < 0.03
+
+
+@pytest.mark.parametrize("space", ["open", "nb201", "nb101"])
+def test_the_default_steps_suffice_for_the_shipped_flows(space):
+    """Root mean square of what they are off, in units of the latents' deviation."""
+    bundle = load_cells(space)
+    keys = jax.random.split(jax.random.key(0), 2)
+    clusters = np.arange(256) % len(bundle.mixture.means)
+    wanted = jnp.asarray(mixture.sample(keys[0], bundle.mixture, clusters), jnp.float32)
+    noise = jax.random.normal(keys[1], (256, bundle.flow_config.latent_dim))
+    few = flow.carry(bundle.flow, noise, wanted, config=bundle.flow_config)
+    many = flow.carry(bundle.flow, noise, wanted, config=bundle.flow_config, num_steps=80)
+    off = float(jnp.sqrt(jnp.mean((few - many) ** 2)))
+    assert 1e-3 < off < 0.1 * float(jnp.std(many))
 
 
 def test_a_sample_does_not_depend_on_its_neighbours(rough, data):

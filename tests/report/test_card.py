@@ -30,16 +30,6 @@ def _card(task: Task = TASK, **facts) -> str:
     return card.model_card(facts, architecture=ARCHITECTURE, space=SPACE, task=task, costs=COSTS)
 
 
-def test_wilson_interval_covers():
-    """In 95 % of repeated experiments the interval holds the true fraction."""
-    rng = np.random.default_rng(0)
-    for fraction in (0.5, 0.9, 0.97):
-        found = rng.binomial(360, fraction, 4000) / 360
-        intervals = np.array([card.wilson_interval(f, 360) for f in found])
-        covered = ((intervals[:, 0] <= fraction) & (fraction <= intervals[:, 1])).mean()
-        assert 0.93 < covered < 0.97
-
-
 def test_card_tells_what_is_known():
     text = _card(
         budget=Budget(params=30_000),
