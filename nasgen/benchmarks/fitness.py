@@ -68,7 +68,7 @@ def within_groups(
     drawn = np.zeros((num_samples, networks))
     place = {number: i for i, number in enumerate(np.unique(rows.network))}
     own = np.array([place[number] for number in rows.network])
-    for task, band in {key[:2] for key in parts}:
+    for task, band in dict.fromkeys(key[:2] for key in parts):  # in order: they are drawn for
         members = np.unique(own[(rows.task == task) & (rows.band == band)])
         drawn[:, members] = bootstrap_weights(rng, num_samples, len(members))
     figures = {}
