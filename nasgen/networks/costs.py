@@ -17,7 +17,7 @@ from jax.tree_util import Partial
 from jaxtyping import Int
 
 from nasgen.networks.cost_polynomials import BYTES, evaluate, op_counts, polynomials
-from nasgen.networks.plan import Layer, Plan, Step, weight_shapes
+from nasgen.networks.plan import Plan, Step, kernel_size, num_weights
 from nasgen.networks.plans.open import op_layers
 from nasgen.spaces import graphs, macro
 from nasgen.types import (
@@ -35,12 +35,11 @@ from nasgen.types import (
 
 def count(plan: Plan) -> Costs:
     """The exact costs of one network."""
-    params = sum(math.prod(s) for step in plan.steps for s in weight_shapes(step.layer).values())
     depths = [0]
     for step in plan.steps:
         depths.append(max(depths[i] for i in step.inputs) + step.layer.has_kernel)
     return Costs(
-        params=params,
+        params=sum(num_weights(step.layer) for step in plan.steps),
         macs=sum(map(step_macs, plan.steps)),
         layers=sum(step.layer.has_kernel for step in plan.steps),
         depth=depths[-1],
@@ -52,10 +51,9 @@ def count(plan: Plan) -> Costs:
 
 def step_macs(step: Step) -> int:
     """Multiply-adds of one step for one example."""
-    layer: Layer = step.layer
-    if not layer.has_kernel:
+    if not step.layer.has_kernel:
         return 0
-    return math.prod(weight_shapes(layer)["kernel"]) * math.prod(step.out_size)
+    return kernel_size(step.layer) * math.prod(step.out_size)
 
 
 class _Sums(NamedTuple):

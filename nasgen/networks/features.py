@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from nasgen.networks.costs import count
-from nasgen.networks.plan import Plan, weight_shapes
+from nasgen.networks.plan import Plan, kernel_size
 
 NAMES = (
     "layers",
@@ -30,7 +30,7 @@ _NARROW = 256  # output units below which a layer can hardly tell a batch's exam
 def features(plan: Plan) -> Float[np.ndarray, " features"]:
     """The vector, in the order of `NAMES`. Sums run over conv and linear layers; natural logs."""
     steps = [step for step in plan.steps if step.layer.has_kernel]
-    kernel = np.log([math.prod(weight_shapes(step.layer)["kernel"]) for step in steps])
+    kernel = np.log([kernel_size(step.layer) for step in steps])
     pixels = np.array([math.prod(step.out_size) for step in steps])
     units = np.log(pixels * [step.layer.out_channels for step in steps])
     costs = count(plan)

@@ -6,6 +6,8 @@ zero-cost proxies' compiled programs and the exported source all read the same p
 cannot disagree. `plans` writes it for the architectures of each space.
 """
 
+import math
+from functools import lru_cache
 from typing import NamedTuple
 
 from nasgen.networks.ops import out_size
@@ -130,3 +132,15 @@ def weight_shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
     if layer.norm == "affine":
         shapes |= {"scale": (o,), "shift": (o,)}
     return shapes
+
+
+@lru_cache(2**16)
+def kernel_size(layer: Layer) -> int:
+    """Numbers in the kernel of a layer that has one."""
+    return math.prod(weight_shapes(layer)["kernel"])
+
+
+@lru_cache(2**16)
+def num_weights(layer: Layer) -> int:
+    """Numbers in all trainable arrays of a layer."""
+    return sum(map(math.prod, weight_shapes(layer).values()))

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from nasgen.networks.plan import Plan, Step, weight_shapes
+from nasgen.networks.plan import Plan, Step, kernel_size
 
 NAMES = (
     "shortest_path",
@@ -33,7 +33,7 @@ def topology(plan: Plan) -> Float[np.ndarray, " features"]:
     """The vector, in the order of `NAMES`. Natural logs; `mean_` weighs layers by their MACs,
     `macs_` and `params_` are shares of the network's."""
     steps = [step for step in plan.steps if step.layer.has_kernel]
-    sizes = np.array([math.prod(weight_shapes(step.layer)["kernel"]) for step in steps], float)
+    sizes = np.array([kernel_size(step.layer) for step in steps], float)
     pixels = np.array([math.prod(step.out_size) for step in steps], float)
     widths = np.array([step.layer.out_channels for step in steps], float)
     macs = sizes * pixels
@@ -73,7 +73,8 @@ def _paths(plan: Plan) -> tuple[float, float, float]:
         own = float(step.layer.has_kernel)
         shortest.append(min(shortest[i] for i in step.inputs) + own)
         mean.append(sum(mean[i] for i in step.inputs) / len(step.inputs) + own)
-        logs.append(float(np.logaddexp.reduce([logs[i] for i in step.inputs])))
+        own_logs = [logs[i] for i in step.inputs]
+        logs.append(own_logs[0] if len(own_logs) == 1 else float(np.logaddexp.reduce(own_logs)))
     return shortest[-1], mean[-1], logs[-1]
 
 

@@ -7,6 +7,7 @@ strictly upper triangular. None of them knows what an op means.
 
 import itertools
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt
@@ -151,10 +152,9 @@ def _colours(batch: CellBatch) -> UInt[np.ndarray, "batch nodes"]:
 
 def _mix(x: np.ndarray) -> np.ndarray:
     """The SplitMix64 finaliser: a bijection of 64-bit words that spreads every bit."""
-    with np.errstate(over="ignore"):
-        x = (x + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))
+    x = (x + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 
 def depths(batch: CellBatch) -> Int[np.ndarray, "batch nodes"]:
@@ -190,6 +190,12 @@ def canonical_keys(batch: CellBatch) -> list[bytes]:
     upper = adjacency[:, *np.triu_indices(MAX_NODES, 1)]
     packed = np.packbits(upper, axis=1)
     return [n.tobytes() + a.tobytes() for n, a in zip(nodes[:, 1:_LAST], packed, strict=True)]
+
+
+@lru_cache(2**17)
+def canonical_key(cell: Cell) -> bytes:
+    """The key of one cell, kept: a search asks for those of its best again and again."""
+    return canonical_keys(pack([cell]))[0]
 
 
 def new_rows(batch: CellBatch, seen: set[bytes]) -> Int[np.ndarray, " rows"]:

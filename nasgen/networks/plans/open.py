@@ -5,6 +5,8 @@ For series all windows are one column wide. The head of a dense task is that of 
 it, all at the final width.
 """
 
+from functools import lru_cache
+
 from nasgen.networks.plan import Builder, Layer, Plan, builder
 from nasgen.types import Architecture, Cell, Op, Task
 
@@ -80,29 +82,37 @@ def _add_cell(
 ) -> int:
     """One cell. If stride or width change, the input is projected (ReLU, 1x1, BN) for whoever sums
     it; an op whose only parent is the input takes the raw input and makes the change itself."""
-    raw, output = value, len(cell.ops) + 1
+    raw, parents = value, _parents(cell)
     changes = stride != 1 or in_channels != channels
     if changes:
         projection = Layer("conv", in_channels, channels, stride=stride, relu=True, norm="affine")
         value = build.add(f"{name}_proj", projection, (raw,))
     values = {0: value}
     for node, op_index in enumerate(cell.ops, start=1):
-        parents = [parent for parent, child in cell.edges if child == node]
-        if changes and parents == [0]:
+        if changes and parents[node] == (0,):
             chain, inputs = op_layers(ops[op_index], in_channels, channels, stride, dims), (raw,)
         else:
             chain = op_layers(ops[op_index], channels, channels, 1, dims)
-            inputs = tuple(values[parent] for parent in parents)
+            inputs = tuple(values[parent] for parent in parents[node])
         for suffix, layer in chain:
             inputs = (build.add(f"{name}_node{node}_{suffix}", layer, inputs),)
             if excitation and suffix == "depthwise" and ops[op_index].kind in EXPANSIONS:
                 names = f"{name}_node{node}"
                 inputs = (_add_excitation(build, names, inputs[0], layer.out_channels, excitation),)
         values[node] = inputs[0]
-    parents = tuple(values[parent] for parent, child in cell.edges if child == output)
-    if len(parents) == 1:
-        return parents[0]
-    return build.add(f"{name}_sum", Layer("identity", channels, channels), parents)
+    last = tuple(values[parent] for parent in parents[-1])
+    if len(last) == 1:
+        return last[0]
+    return build.add(f"{name}_sum", Layer("identity", channels, channels), last)
+
+
+@lru_cache(2**16)
+def _parents(cell: Cell) -> tuple[tuple[int, ...], ...]:
+    """Of every node, the input and the output among them."""
+    return tuple(
+        tuple(parent for parent, child in cell.edges if child == node)
+        for node in range(len(cell.ops) + 2)
+    )
 
 
 def _add_excitation(build: Builder, name: str, value: int, channels: int, ratio: float) -> int:
@@ -120,30 +130,31 @@ def _add_excitation(build: Builder, name: str, value: int, channels: int, ratio:
     return build.add(f"{name}_excite", excite, (value, *inputs))
 
 
+@lru_cache(2**16)
 def op_layers(
     op: Op, in_channels: int, channels: int, stride: int, dims: int = 2
-) -> list[tuple[str, Layer]]:
+) -> tuple[tuple[str, Layer], ...]:
     """The layers of one op, named: the paper's definitions, in the order they run."""
     kernel, along = op.kernel, dict(dims=dims)
     norm = dict(norm="affine")
     if op.kind == "avg_pool":
         pool = Layer("avg_pool", in_channels, in_channels, kernel, stride, norm="plain", **along)
         match = Layer("conv", in_channels, channels, relu=True, bias=True, norm="affine")
-        return [("pool", pool)] + ([("match", match)] if in_channels != channels else [])
+        return ("pool", pool), *([("match", match)] if in_channels != channels else ())
     if op.kind == "conv":
         conv = Layer("conv", in_channels, channels, kernel, stride, relu=True, **norm, **along)
-        return [("conv", conv)]
+        return (("conv", conv),)
     if op.kind in ("sep_conv", "dil_conv"):
         dilation = 2 if op.kind == "dil_conv" else 1
         widths = in_channels, in_channels
         depth = Layer("depthwise", *widths, kernel, stride, dilation, relu=True, **along)
-        return [("depthwise", depth), ("pointwise", Layer("conv", in_channels, channels, **norm))]
+        return ("depthwise", depth), ("pointwise", Layer("conv", in_channels, channels, **norm))
     inner = inner_width(op.kind, in_channels)
-    return [
+    return (
         ("expand", Layer("conv", in_channels, inner, relu=True, **norm)),
         ("depthwise", Layer("depthwise", inner, inner, kernel, stride, relu=True, **norm, **along)),
         ("project", Layer("conv", inner, channels, relu=True, **norm)),
-    ]
+    )
 
 
 EXPANSIONS = {"mbconv_2": 2, "mbconv_3": 3, "mbconv_6": 6, "bconv_05": 0.5, "bconv_025": 0.25}
