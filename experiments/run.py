@@ -87,6 +87,12 @@ def _bench_fitness(config, workdir):
     fitness.run(config, workdir)
 
 
+def _bench_tabular(config, workdir):
+    from nasgen.benchmarks.tabular import run as tabular
+
+    tabular.run(config, workdir)
+
+
 def _bench_proxies(config, workdir):
     from nasgen.benchmarks import proxies
 
@@ -171,6 +177,7 @@ PIPELINES = {
     "bench_seeds": _bench_seeds,
     "bench_fitness": _bench_fitness,
     "bench_proxies": _bench_proxies,
+    "bench_tabular": _bench_tabular,
     "bench_skeletons": _bench_skeletons,
     "bench_lowerings": _bench_lowerings,
     "bench_scoring": _bench_scoring,

@@ -18,6 +18,8 @@ from nasgen.data.folder import beside_repository, data_file
 from nasgen.pipeline.config import UserError
 
 NB201, NB101, TRANSNAS = "nb201.parquet", "nb101.parquet", "transnas101_micro.parquet"
+NB201_LATENCY, NB_MACRO = "nb201_latency.parquet", "nas_bench_macro.parquet"
+NB101_CURVES = "nb101_multifid_20k.parquet"
 NB201_PUBLISHED = "nb201_zerocost_naslib725.parquet"
 SUITE_PUBLISHED = "nbsuitezero_naslib_subset.parquet"
 CIFAR10_IMAGES = 4_000
@@ -69,21 +71,21 @@ def require(*names: str) -> None:
 
 def nb201() -> Table:
     """NAS-Bench-201, all 15,625 by number: mean test accuracy in % after 200 epochs."""
-    frame = _frame(NB201)
+    frame = read(NB201)
     measures = {name: frame[column].to_numpy() for name, column in NB201_MEASURES.items()}
     return Table(frame["arch_str"].tolist(), measures)
 
 
 def nb201_published(task: str = "cifar10") -> Published:
     """Scores of 725 architectures of NAS-Bench-201 on one of its data sets (NASLib)."""
-    frame = _frame(NB201_PUBLISHED)
+    frame = read(NB201_PUBLISHED)
     frame = frame[frame["task"] == task]
     return Published(frame["index"].tolist(), _scores(frame))
 
 
 def nb101(rows: Int[np.ndarray, " rows"]) -> Table:
     """The given rows of the 423,624 of NAS-Bench-101: mean test accuracy after 108 epochs, 0..1."""
-    frame = _frame(NB101).iloc[rows]
+    frame = read(NB101).iloc[rows]
     cells = zip(frame["n"], frame["adj_bits"], frame["ops"], strict=True)
     measures = {"cifar10": frame["test_acc_108"].to_numpy()}
     return Table([decode_nb101(int(n), int(bits), ops) for n, bits, ops in cells], measures)
@@ -106,7 +108,7 @@ def decode_nb101(
 def transnas_micro() -> Table:
     """TransNAS-Bench-101 micro, all 4,096: the validation metric of seven tasks (of room layout the
     negative loss)."""
-    frame = _frame(TRANSNAS)
+    frame = read(TRANSNAS)
     tasks = [c for c in frame.columns if c.startswith("val_")]
     measures = {c.removeprefix("val_"): frame[c].to_numpy() for c in tasks}
     return Table([ast.literal_eval(text) for text in frame["arch"]], measures)
@@ -114,7 +116,7 @@ def transnas_micro() -> Table:
 
 def suite_published(benchmark: str, task: str) -> Published:
     """Scores by NAS-Bench-Suite-Zero; `benchmark` as `nasbench101` or `transnas101_micro`."""
-    frame = _frame(SUITE_PUBLISHED)
+    frame = read(SUITE_PUBLISHED)
     frame = frame[(frame["benchmark"] == benchmark) & (frame["task"] == task)]
     return Published([ast.literal_eval(text) for text in frame["arch"]], _scores(frame))
 
@@ -158,7 +160,9 @@ def _file(name: str) -> Path:
         raise UserError(str(error)) from None
 
 
-def _frame(name: str):
+def read(name: str):
+    """The data frame in a file of the user's folder, read once: not to be changed. Raises UserError
+    where it is not there."""
     return parquet.read(_file(name))
 
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree, Shaped
 
-from nasgen.models.flow_field import FlowConfig, Params, guided_field, init, vector_field
+from nasgen.models.flow_field import FlowConfig, Params, guided_field, init, vector_field, widen
 
 __all__ = [
     "OBJECTIVES",
@@ -37,6 +37,7 @@ __all__ = [
     "log_prob",
     "sample",
     "vector_field",
+    "widen",
 ]
 
 Field = Callable[[Float[Array, ""], Float[Array, " latent"]], Float[Array, " latent"]]

@@ -98,6 +98,21 @@ def init(key: Array, config: FlowConfig) -> Params:
     return VectorField(config).init(key, jnp.zeros(()), latent, condition, condition)["params"]
 
 
+def widen(params: Params, config: FlowConfig, num: int = 1) -> tuple[Params, FlowConfig]:
+    """The field with `num` more conditions behind the others, of which it knows nothing yet: given
+    or not, it is what it was. Raises ValueError for `num` below 1."""
+    if num < 1:
+        raise ValueError(f"`num` must be at least 1; got {num}.")
+    first = params["context_0"]
+    times = first["kernel"].shape[0] - 2 * config.condition_dim
+    kernel = jnp.asarray(first["kernel"])
+    new = jnp.zeros((num, kernel.shape[1]), kernel.dtype)
+    values, given = jnp.split(kernel[times:], 2)
+    kernel = jnp.concatenate([kernel[:times], values, new, given, new])
+    wider = config._replace(condition_dim=config.condition_dim + num)
+    return {**params, "context_0": {**first, "kernel": kernel}}, wider
+
+
 def vector_field(
     params: Params,
     t: Float[Array, ""],

@@ -140,14 +140,21 @@ def canonicalize(batch: CellBatch) -> CellBatch:
 
 
 def _colours(batch: CellBatch) -> UInt[np.ndarray, "batch nodes"]:
+    return rounds_of_colours(batch, MAX_NODES)[-1]
+
+
+def rounds_of_colours(batch: CellBatch, num_rounds: int) -> list[UInt[np.ndarray, "batch nodes"]]:
+    """Colours of nodes by Weisfeiler and Lehman: hashes of ops, then of own, parents' and
+    children's colours, so many times; equal where so much of what surrounds two nodes is."""
     colours = _mix(batch.nodes.astype(np.int64).astype(np.uint64) + np.uint64(17))
     down = batch.adjacency.astype(np.uint64)
-    up = down.transpose(0, 2, 1)
-    for _ in range(MAX_NODES):
+    up, rounds = down.transpose(0, 2, 1), [colours]
+    for _ in range(num_rounds):
         parents = np.einsum("bij,bj->bi", up, _mix(colours + np.uint64(0x51)))
         children = np.einsum("bij,bj->bi", down, _mix(colours + np.uint64(0xA7)))
         colours = _mix(colours * np.uint64(3) + _mix(parents) + _mix(children + np.uint64(29)))
-    return colours
+        rounds.append(colours)
+    return rounds
 
 
 def _mix(x: np.ndarray) -> np.ndarray:

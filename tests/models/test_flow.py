@@ -357,6 +357,26 @@ def test_guidance_extrapolates(monkeypatch):
 # Masks.
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_a_wider_field_is_what_it_was_whatever_the_new_condition(rough, data, given):
+    wider, config = flow.widen(rough, CONFIG)
+    latents, conditions = data
+    mask, new = jnp.arange(2 * DRAWS).reshape(DRAWS, 2) % 3 != 0, jnp.full((DRAWS, 1), 5.0)
+    t = jnp.asarray(0.3)
+    field = partial(flow.vector_field, config=config)
+    found = jax.vmap(field, in_axes=(None, None, 0, 0, 0))(
+        wider,
+        t,
+        latents,
+        jnp.concatenate([conditions, new], 1),
+        jnp.concatenate([mask, jnp.full((DRAWS, 1), given)], 1),
+    )
+    expected = velocities(rough, t, latents, conditions, mask)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    with pytest.raises(ValueError, match="`num` must be at least 1; got 0"):
+        flow.widen(rough, CONFIG, 0)
+
+
 @pytest.mark.parametrize("value", [7.0, math.inf, math.nan])
 def test_values_not_given_influence_nothing(rough, data, value):
     latents, conditions = data

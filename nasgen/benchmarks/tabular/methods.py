@@ -1,0 +1,96 @@
+"""Every method by its name: a table, a key and a number of queries in, the rows that it asks out.
+
+`nasgen` is the generator; `surrogate` is the process that it asks, over the whole space and with
+the same zero-cost scores to begin with; `proxy_NAME` asks in the order of one score. The others are
+searches of `nasgen/search`, with the settings that tabular benchmarks are reported with.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from nasgen.benchmarks.tabular import designer, gaussian_process
+from nasgen.benchmarks.tabular.designer import Known, zero_cost
+from nasgen.benchmarks.tabular.problem import make_problem, rows_of
+from nasgen.benchmarks.tabular.table import Table
+from nasgen.search.loop import search
+from nasgen.search.methods import configured
+
+Rows = Int[np.ndarray, " queries"]
+Allowed = Bool[np.ndarray, " rows"] | None
+
+
+class Bound(NamedTuple):
+    """A bound on what the table has of a device: milliseconds."""
+
+    device: str
+    milliseconds: float
+
+
+SEARCHES = {
+    "random": ("random", {}),
+    # population and sample of regularised evolution as NAS-Bench-201 reports it
+    "evolution": ("evolution", {"evolution": {"population": 10, "tournament": 3}}),
+    "local_search": ("local_search", {"local_search": {"patience": 24}}),
+    # a cell has no stages; a twenty-fifth of the population for a hundredth of the queries
+    "hl_evo": ("paper", {"paper": {"spaces": 0, "population": 20}}),
+}
+PROXIES = "params", "macs", "log_snip_snr", "nwot"
+METHODS = ("nasgen", "surrogate", *SEARCHES, *(f"proxy_{name}" for name in PROXIES))
+BATCH = 5  # of the surrogate's queries, as many as nasgen's
+
+
+def ask(
+    name: str,
+    key: Key[Array, ""],
+    table: Table,
+    known: Known,
+    num: int,
+    *,
+    settings: designer.Settings,
+    bound: Bound | None = None,
+) -> Rows:
+    """The rows that a method asks, in order, each once; all keep the bound."""
+    allowed = None if bound is None else table.latency[bound.device] <= bound.milliseconds
+    if name == "nasgen":
+        return designer.search(key, table, known, settings, num, allowed=allowed)
+    if name == "surrogate":
+        return _surrogate(table, known, num, allowed)
+    if name.startswith("proxy_"):
+        return _in_order(proxy(name.removeprefix("proxy_"), table, known), allowed)[:num]
+    method, groups = SEARCHES[name]
+    options = {} if bound is None else dict(device=bound.device, bound=bound.milliseconds)
+    problem = make_problem(table, bundle=known.bundle, **options)
+    return rows_of(table, search(key, configured(method, groups), problem, num))
+
+
+def proxy(name: str, table: Table, known: Known) -> Float[np.ndarray, " rows"]:
+    """A score that costs no training: a count of the table, or by the regressor off the latent."""
+    if name in table.costs:
+        return table.costs[name]
+    return known.conditions[:, list(known.bundle.names).index(name)]
+
+
+def has_proxy(name: str, table: Table) -> bool:
+    """Whether the table has what the proxy counts."""
+    return name not in ("params", "macs") or name in table.costs
+
+
+def _in_order(scores: Float[np.ndarray, " rows"], allowed: Allowed) -> Rows:
+    order = np.argsort(-scores, kind="stable")
+    return order if allowed is None else order[allowed[order]]
+
+
+def _surrogate(table: Table, known: Known, num: int, allowed: Allowed) -> Rows:
+    """No draw is left to chance: the best by the zero-cost score, then rounds over all rows."""
+    everything = _in_order(zero_cost(known), allowed)
+    queried = everything[: min(BATCH, num)]
+    while len(queried) < min(num, len(everything)):
+        left = np.setdiff1d(everything, queried)
+        most = min(BATCH, num - len(queried))
+        seen = table.validation[queried]
+        process = gaussian_process.fit(known.features[queried], seen)
+        found = gaussian_process.most_promising(process, known.features, seen, left, most)
+        queried = np.concatenate([queried, found])
+    return queried
