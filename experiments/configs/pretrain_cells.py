@@ -3,8 +3,8 @@
     python experiments/run.py --config=experiments/configs/pretrain_cells.py \
         --workdir=runs/pretrain_cells
 
-With `--config.ship=True` the weights replace those in `nasgen/pretrained/`. `pretrain_cells_nb201`
-and `pretrain_cells_nb101` do the same for the spaces of these benchmarks.
+With `--config.ship=True` the weights replace those in `nasgen/pretrained/`. `pretrain_cells_nb201`,
+`_nb101` and `_transnas` do the same for the spaces of these benchmarks.
 """
 
 from ml_collections import ConfigDict

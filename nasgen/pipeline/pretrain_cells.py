@@ -46,7 +46,7 @@ _VAE_SIZES = ("latent_dim", "width", "depth", "readout_width")
 _DECODER_SIZES = ("decoder_width", "step_width", "step_depth")
 RULES = {
     **COMMON,
-    "space": one_of(("open", "nb201", "nb101")),
+    "space": one_of(SPACES),
     "ship": boolean(),
     "name": text(),
     "measured": optional(text()),

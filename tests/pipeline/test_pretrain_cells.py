@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 
 from experiments.configs import pretrain_cells as open_config
-from experiments.configs import pretrain_cells_nb101, pretrain_cells_nb201
+from experiments.configs import (
+    pretrain_cells_nb101,
+    pretrain_cells_nb201,
+    pretrain_cells_transnas,
+)
 from nasgen import cells
 from nasgen.arrays import flatten
 from nasgen.models.mixture import Mixture
@@ -22,7 +26,12 @@ from nasgen.pretrained import bundle as pretrained
 from nasgen.spaces import SPACES, graphs
 from nasgen.types import Cell
 
-CONFIGS = {"open": open_config, "nb201": pretrain_cells_nb201, "nb101": pretrain_cells_nb101}
+CONFIGS = {
+    "open": open_config,
+    "nb201": pretrain_cells_nb201,
+    "nb101": pretrain_cells_nb101,
+    "transnas_micro": pretrain_cells_transnas,
+}
 OPEN = SPACES["open"]
 
 
@@ -54,7 +63,7 @@ _SLOW = pytest.mark.slow
 
 @pytest.fixture(
     scope="module",
-    params=["open", pytest.param("nb201", marks=_SLOW), pytest.param("nb101", marks=_SLOW)],
+    params=["open", *(pytest.param(name, marks=_SLOW) for name in CONFIGS if name != "open")],
 )
 def space(request):
     return request.param

@@ -1,7 +1,7 @@
 """Tabular benchmarks behind one interface: `table.Table`, a data set each, by name.
 
 Tables lie in the folder of the user's data (`data.folder`). Official files are brought to that form
-by `experiments/convert_tables.py`.
+as `docs/tables.md` says.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,16 +13,22 @@ from nasgen.benchmarks.tabular.table import Table
 
 
 class Benchmark(NamedTuple):
-    """load: the table of one of `data_sets`. files: that it reads."""
+    """load: the table of one of `data_sets`. files: that it reads. space: of its cells, None where
+    its networks are none."""
 
     load: Callable[[str], Table]
     data_sets: Sequence[str]
     files: Sequence[str]
+    space: str | None
 
 
 BENCHMARKS = {
-    "nb201": Benchmark(nb201.load, tuple(nb201.DATA_SETS), (tables.NB201, tables.NB201_LATENCY)),
-    "nb101": Benchmark(nb101.load, nb101.DATA_SETS, (tables.NB101, tables.NB101_CURVES)),
-    "nb_macro": Benchmark(nb_macro.load, nb_macro.DATA_SETS, (tables.NB_MACRO,)),
-    "transnas_micro": Benchmark(transnas.load, transnas.DATA_SETS, (tables.TRANSNAS,)),
+    "nb201": Benchmark(
+        nb201.load, tuple(nb201.DATA_SETS), (tables.NB201, tables.NB201_LATENCY), "nb201"
+    ),
+    "nb101": Benchmark(nb101.load, nb101.DATA_SETS, (tables.NB101, tables.NB101_CURVES), "nb101"),
+    "nb_macro": Benchmark(nb_macro.load, nb_macro.DATA_SETS, (tables.NB_MACRO,), None),
+    "transnas_micro": Benchmark(
+        transnas.load, transnas.DATA_SETS, (tables.TRANSNAS,), "transnas_micro"
+    ),
 }

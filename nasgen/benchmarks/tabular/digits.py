@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from nasgen.benchmarks.tabular.table import Table
-from nasgen.keys import generator
+from nasgen.keys import children, generator
 from nasgen.spaces import Space, graphs
 from nasgen.types import Architecture, Cell, MacroArchitecture, Stage
 
@@ -30,22 +30,35 @@ def digit_table(space: Space, digits: Digits, **columns: Any) -> Table:
     )
 
 
-def stage_table(num_choices: int, digits: Digits, **columns: Any) -> Table:
+def stage_table(num_choices: int, digits: Digits, networks: Digits, **columns: Any) -> Table:
     """The table of a space of networks whose layers are chosen one by one: an architecture's
-    stages say which, as their clusters."""
+    stages say which, as their clusters. networks: equal where rows build the same network; the
+    first of such rows stands for all."""
     rows = _rows(digits)
+    _, firsts, same = np.unique(networks, axis=0, return_index=True, return_inverse=True)
+    stands = firsts[same.reshape(-1)]
 
     def architecture(row: int) -> Architecture:
         stages = tuple(Stage(int(choice), 8, 1, 1) for choice in digits[row])
         return Architecture(MacroArchitecture(stages, 8), ())
 
+    def find(one: Architecture) -> int | None:
+        row = rows.get(tuple(stage.cluster for stage in one.macro.stages))
+        return None if row is None else int(stands[row])
+
+    def mutate(key: Key[Array, ""], row: int) -> int:
+        """Of a random one of the rows that build the network, so that its every edit is one."""
+        keys = children(key, "row", "choice")
+        own = generator(keys["row"]).choice(np.flatnonzero(stands == stands[row]))
+        return int(stands[_mutate(digits, rows, num_choices, keys["choice"], int(own))])
+
     return Table(
         space=None,
-        digits=digits,
+        digits=networks,
         cells=None,
         architecture=architecture,
-        row=lambda one: rows.get(tuple(stage.cluster for stage in one.macro.stages)),
-        mutate=partial(_mutate, digits, rows, num_choices),
+        row=find,
+        mutate=mutate,
         **columns,
     )
 

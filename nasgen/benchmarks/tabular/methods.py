@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from nasgen.benchmarks.tabular import designer, gaussian_process
-from nasgen.benchmarks.tabular.designer import Known, zero_cost
 from nasgen.benchmarks.tabular.problem import make_problem, rows_of
 from nasgen.benchmarks.tabular.table import Table
+from nasgen.benchmarks.tabular.writer import Known
 from nasgen.search.loop import search
 from nasgen.search.methods import configured
 
@@ -58,23 +58,11 @@ def ask(
     if name == "surrogate":
         return _surrogate(table, known, num, allowed)
     if name.startswith("proxy_"):
-        return _in_order(proxy(name.removeprefix("proxy_"), table, known), allowed)[:num]
+        return _in_order(known.proxies[name.removeprefix("proxy_")], allowed)[:num]
     method, groups = SEARCHES[name]
     options = {} if bound is None else dict(device=bound.device, bound=bound.milliseconds)
     problem = make_problem(table, bundle=known.bundle, **options)
     return rows_of(table, search(key, configured(method, groups), problem, num))
-
-
-def proxy(name: str, table: Table, known: Known) -> Float[np.ndarray, " rows"]:
-    """A score that costs no training: a count of the table, or by the regressor off the latent."""
-    if name in table.costs:
-        return table.costs[name]
-    return known.conditions[:, list(known.bundle.names).index(name)]
-
-
-def has_proxy(name: str, table: Table) -> bool:
-    """Whether the table has what the proxy counts."""
-    return name not in ("params", "macs") or name in table.costs
 
 
 def _in_order(scores: Float[np.ndarray, " rows"], allowed: Allowed) -> Rows:
@@ -84,7 +72,7 @@ def _in_order(scores: Float[np.ndarray, " rows"], allowed: Allowed) -> Rows:
 
 def _surrogate(table: Table, known: Known, num: int, allowed: Allowed) -> Rows:
     """No draw is left to chance: the best by the zero-cost score, then rounds over all rows."""
-    everything = _in_order(zero_cost(known), allowed)
+    everything = _in_order(known.zero_cost, allowed)
     queried = everything[: min(BATCH, num)]
     while len(queried) < min(num, len(everything)):
         left = np.setdiff1d(everything, queried)

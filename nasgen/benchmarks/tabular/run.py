@@ -18,10 +18,13 @@ from ml_collections import ConfigDict
 from nasgen import pretrained
 from nasgen.benchmarks import tables
 from nasgen.benchmarks.tabular import BENCHMARKS
-from nasgen.benchmarks.tabular.designer import Known, Settings, know
+from nasgen.benchmarks.tabular.cell_writer import know_cells
+from nasgen.benchmarks.tabular.designer import Settings
 from nasgen.benchmarks.tabular.figures import Asked, collect, curves
-from nasgen.benchmarks.tabular.methods import METHODS, Bound, ask, has_proxy
+from nasgen.benchmarks.tabular.methods import METHODS, Bound, ask
+from nasgen.benchmarks.tabular.sequence_writer import know_sequences
 from nasgen.benchmarks.tabular.table import Table
+from nasgen.benchmarks.tabular.writer import Known
 from nasgen.pipeline.config import (
     COMMON,
     UserError,
@@ -36,7 +39,7 @@ from nasgen.pipeline.config import (
 )
 from nasgen.pipeline.stages import Stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_json, write_results
-from nasgen.pretrained.bundle import load_cells
+from nasgen.pretrained.bundle import CellBundle, load_cells
 from nasgen.report import tabular as report
 from nasgen.training.progress import progress
 
@@ -80,19 +83,13 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
                 f"{config.benchmark}; got {name!r}."
             )
     tables.require(*benchmark.files)
-    try:
-        pretrained.find(config.pretrained, "cells")
-        bundle = load_cells(config.pretrained)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    bundle = _bundle(config)
     loaded = {name: benchmark.load(name) for name in config.data_sets}
-    first = next(iter(loaded.values()))
-    if bundle.space != first.space:
-        raise UserError(
-            f"`config.pretrained` must be a generator of cells of {first.space}; "
-            f"got one of {bundle.space}."
-        )
-    known = know(first, bundle)  # the cells are the same for every data set
+    first = next(iter(loaded.values()))  # the networks are the same for every data set
+    if bundle is None:
+        known = know_sequences(jax.random.key(config.seed), first)
+    else:
+        known = know_cells(first, bundle)
     asked = {name: _on_table(config, workdir, table, known) for name, table in loaded.items()}
     bounded = _under_bounds(config, workdir, loaded, known)
     results = collect(config, loaded, asked, bounded)
@@ -105,11 +102,30 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     write_results(workdir, results)
 
 
+def _bundle(config: ConfigDict) -> CellBundle | None:
+    """The generator of the benchmark's cells; None where its networks are no cells."""
+    space = BENCHMARKS[config.benchmark].space
+    if space is None:
+        return None
+    try:
+        pretrained.find(config.pretrained, "cells")
+        bundle = load_cells(config.pretrained)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    if bundle.space != space:
+        raise UserError(
+            f"`config.pretrained` must be a generator of cells of {space}; got one of "
+            f"{bundle.space}."
+        )
+    return bundle
+
+
 def _on_table(config: ConfigDict, workdir: Workdir, table: Table, known: Known) -> dict[str, Asked]:
     """What every method asked of a table without bounds."""
-    names = [n for n in config.methods if has_proxy(n.removeprefix("proxy_"), table)]
     return {
-        name: _asked(config, workdir, table, known, name, None, config.queries) for name in names
+        name: _asked(config, workdir, table, known, name, None, config.queries)
+        for name in config.methods
+        if not name.startswith("proxy_") or name.removeprefix("proxy_") in known.proxies
     }
 
 
