@@ -59,6 +59,7 @@ def stage_table(num_choices: int, digits: Digits, networks: Digits, **columns: A
         architecture=architecture,
         row=find,
         mutate=mutate,
+        stands=stands,
         **columns,
     )
 

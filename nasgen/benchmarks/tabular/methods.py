@@ -58,21 +58,22 @@ def ask(
     if name == "surrogate":
         return _surrogate(table, known, num, allowed)
     if name.startswith("proxy_"):
-        return _in_order(known.proxies[name.removeprefix("proxy_")], allowed)[:num]
+        return _in_order(table, known.proxies[name.removeprefix("proxy_")], allowed)[:num]
     method, groups = SEARCHES[name]
     options = {} if bound is None else dict(device=bound.device, bound=bound.milliseconds)
     problem = make_problem(table, bundle=known.bundle, **options)
     return rows_of(table, search(key, configured(method, groups), problem, num))
 
 
-def _in_order(scores: Float[np.ndarray, " rows"], allowed: Allowed) -> Rows:
-    order = np.argsort(-scores, kind="stable")
+def _in_order(table: Table, scores: Float[np.ndarray, " rows"], allowed: Allowed) -> Rows:
+    """All different networks, the best by these scores first."""
+    order = table.networks[np.argsort(-scores[table.networks], kind="stable")]
     return order if allowed is None else order[allowed[order]]
 
 
 def _surrogate(table: Table, known: Known, num: int, allowed: Allowed) -> Rows:
     """No draw is left to chance: the best by the zero-cost score, then rounds over all rows."""
-    everything = _in_order(known.zero_cost, allowed)
+    everything = _in_order(table, known.zero_cost, allowed)
     queried = everything[: min(BATCH, num)]
     while len(queried) < min(num, len(everything)):
         left = np.setdiff1d(everything, queried)

@@ -28,6 +28,7 @@ class Table(NamedTuple):
     costs: `params`, `macs`, as the benchmark has them. latency: milliseconds by device.
     architecture: of a row. row: of an architecture; None where the benchmark has none such.
     mutate: `(key, row) -> row`, one random edit away.
+    stands: for each row the one that `row` gives for its network; None where every row is its own.
     """
 
     name: str
@@ -46,11 +47,17 @@ class Table(NamedTuple):
     architecture: Callable[[int], Architecture]
     row: Callable[[Architecture], int | None]
     mutate: Callable[[Key[Array, ""], int], int]
+    stands: Int[np.ndarray, " rows"] | None = None
 
     @property
     def num_rows(self) -> int:
         """Networks."""
         return len(self.validation)
+
+    @property
+    def networks(self) -> Int[np.ndarray, " networks"]:
+        """The rows of different networks."""
+        return np.arange(self.num_rows) if self.stands is None else np.unique(self.stands)
 
 
 class Queries(NamedTuple):
