@@ -1,12 +1,13 @@
 """nasgen's search: generate, count, keep what fits, rank by a surrogate, score the top exactly.
 
-In rounds. Each writes fresh networks and varies the best so far (cells by the flow's neighbours,
-stages by the macro space's mutations); what keeps the budget is ranked by the surrogate, which is
-corrected by the exact scores of this very task. The best by rank are edited, half of them with
-widths fitted to the budget anew, and the best of those again, for some generations before anything
-is scored: costs and ranks are cheap, exact scores are not.
+In rounds. Each writes fresh networks, gives some of them cells of the best so far, and varies the
+best (cells by the flow's neighbours, stages by the macro space's mutations); what keeps the budget
+is ranked by the surrogate, which is corrected by the exact scores of this very task. The best by
+rank are edited, half of them with widths fitted to the budget anew, and the best of those again,
+for some generations before anything is scored: costs and ranks are cheap, exact scores are not.
 """
 
+from collections.abc import Sequence
 from itertools import cycle
 from typing import NamedTuple
 
@@ -14,22 +15,24 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from nasgen.keys import children
+from nasgen.keys import children, generator
 from nasgen.search.problem import BudgetError, Problem
 from nasgen.search.state import SearchState, proposed, scored, scores
-from nasgen.types import Architecture
+from nasgen.types import Architecture, Cell
 
 
 class Generate(NamedTuple):
     """proposals: networks written in the first round; an eighth of it in each later one.
     batch: exact scores a round. elites: the best that are changed: by exact score, then by rank.
-    generations: of edits that are ranked before a round scores. edits: in each of them."""
+    generations: of edits that are ranked before a round scores. edits: in each of them.
+    mixing: how likely a cell of a copy of the fresh networks is one of the elites'."""
 
     proposals: int = 2048
     batch: int = 8
     elites: int = 8
     generations: int = 48
     edits: int = 32
+    mixing: float = 0.5
 
 
 class Ranked(NamedTuple):
@@ -44,7 +47,7 @@ def step(
     key: Key[Array, ""], state: SearchState, problem: Problem, settings: Generate, most: int
 ) -> SearchState:
     """One round. Raises BudgetError when nothing fits; exhausted where nothing is new."""
-    keys, write = children(key, "fresh", "elites", "edits"), problem.generators
+    keys, write = children(key, "fresh", "elites", "cells", "edits"), problem.generators
     first = state.round == 0
     num = settings.proposals if first else max(settings.proposals // 8, 1)
     fitness, known = scores(state, problem), write.features(state.architectures)
@@ -61,6 +64,7 @@ def step(
         copies = -(-num // len(best))
         elites = [state.architectures[i] for i in best]
         varied = write.vary(keys["elites"], [one for one in elites for _ in range(copies)])
+        varied += write.fit(with_cells_of(keys["cells"], fresh, elites, settings.mixing))
         state, more = proposed(state, problem, varied, fresh=False)
         new |= more
     if not new and first:
@@ -81,6 +85,23 @@ def step(
         pool = _merged(pool, ranked(new))
     chosen = [pool.architectures[i] for i in _top(pool, min(settings.batch, most))]
     return scored(state, problem, chosen) if chosen else state._replace(exhausted=True)
+
+
+def with_cells_of(
+    key: Key[Array, ""],
+    fresh: Sequence[Architecture],
+    elites: Sequence[Architecture],
+    mixing: float,
+) -> list[Architecture]:
+    """The fresh networks with each of their cells, with probability `mixing`, replaced by one of
+    the elites': the generator's macro architectures, its cells re-weighted by what scored well."""
+    rng, cells = generator(key), [cell for one in elites for cell in one.cells]
+
+    def choose(own: Cell) -> Cell:
+        other = cells[rng.integers(len(cells))]
+        return other if rng.random() < mixing else own
+
+    return [one._replace(cells=tuple(map(choose, one.cells))) for one in fresh]
 
 
 def _top(pool: Ranked, num: int) -> list[int]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nasgen.search.evolution import Evolution
-from nasgen.search.generate import Generate
+from nasgen.search.generate import Generate, with_cells_of
 from nasgen.search.local_search import LocalSearch
 from nasgen.search.loop import search
 from nasgen.search.methods import METHODS, configured
@@ -105,6 +105,17 @@ def test_later_rounds_build_on_what_was_scored():
         states = [search(jax.random.key(s), rounds, problem, 24) for s in range(3)]
         found[batch] = np.mean([best(state, problem) for state in states])
     assert found[4] > found[24]
+
+
+def test_cells_of_the_best_stand_in_half_of_the_places_of_fresh_networks():
+    problem = toy.problem()[0]
+    fresh, (elite,) = problem.sample(jax.random.key(0), 200), run("macro_only", 1).architectures
+    mixed = with_cells_of(jax.random.key(1), fresh, [elite], 0.5)
+    assert with_cells_of(jax.random.key(1), fresh, [elite], 0.0) == fresh
+    assert [one.macro for one in mixed] == [one.macro for one in fresh]
+    cells = [cell for one in mixed for cell in one.cells]
+    assert set(cells) <= {toy.CELL, *elite.cells}
+    assert 0.4 < np.mean([cell in elite.cells for cell in cells]) < 0.6
 
 
 def test_settings_go_to_the_methods_of_the_same_step():
