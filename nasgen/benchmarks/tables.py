@@ -94,12 +94,17 @@ def nb101(rows: Int[np.ndarray, " rows"]) -> Table:
 NB101_ROWS = 423_624
 
 
+def has_edge(bits, x: int, y: int):
+    """Whether the edge x -> y, x < y, is among those of a number, or of each of an array."""
+    return bits >> (x + y * (y - 1) // 2) & 1 == 1
+
+
 def decode_nb101(
     num_nodes: int, bits: int, ops: str
 ) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
-    """The adjacency matrix (bit x + y (y - 1) / 2 is the edge x -> y) and the inner nodes' ops."""
+    """The adjacency matrix (`has_edge`) and the inner nodes' ops."""
     matrix = tuple(
-        tuple(int(x < y and bits >> (x + y * (y - 1) // 2) & 1) for y in range(num_nodes))
+        tuple(int(x < y and has_edge(bits, x, y)) for y in range(num_nodes))
         for x in range(num_nodes)
     )
     return matrix, tuple(map(int, ops))

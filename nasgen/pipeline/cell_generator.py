@@ -72,10 +72,10 @@ def _draw(bundle: CellBundle, key, wanted, asked, numbers, *, free: bool, **opti
     rows = (wanted[0], asked[0]) if free else (wanted, asked)
     options |= dict(config=bundle.flow_config, num=len(wanted))
     latents = flow.sample(bundle.flow, jax.random.fold_in(key, numbers[0]), *rows, **options)
-    return _decoded(bundle, latents, wanted, asked)
+    return decode(bundle, latents, wanted, asked)
 
 
-def _decoded(bundle: CellBundle, latents, wanted, asked=None):
+def decode(bundle: CellBundle, latents, wanted, asked=None):
     """Cells of standardised latents, told what is wanted."""
     latents = bundle.latents.undo(latents).astype(jnp.float32)
     return graph_vae.decode(bundle.vae, latents, wanted, asked, config=bundle.vae_config)
@@ -94,7 +94,11 @@ def conditions_of(bundle: CellBundle, batch: CellBatch) -> Conditions:
 
 def predicted_conditions(bundle: CellBundle, batch: CellBatch) -> Conditions:
     """All conditions by the regressor."""
-    latents = encode_all(bundle.vae, bundle.vae_config, *batch)
+    return regressed(bundle, encode_all(bundle.vae, bundle.vae_config, *batch))
+
+
+def regressed(bundle: CellBundle, latents: Float[np.ndarray, "batch latent"]) -> Conditions:
+    """All conditions of latents as `encode_all` gives them."""
     predict = partial(graph_vae.predict_conditions, bundle.vae, config=bundle.vae_config)
     return np.array(chunked(predict, latents))
 
@@ -116,7 +120,7 @@ def neighbours(
     if temperature == 1:
         return write_cells(bundle, key, conditions)
     latents = neighbour_latents(bundle, key, batch, conditions, temperature=temperature)
-    return CellBatch(*chunked(partial(_decoded, bundle), latents, conditions))
+    return CellBatch(*chunked(partial(decode, bundle), latents, conditions))
 
 
 def neighbour_latents(

@@ -6,7 +6,7 @@ strictly upper triangular. None of them knows what an op means.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -203,6 +203,20 @@ def canonical_keys(batch: CellBatch) -> list[bytes]:
 def canonical_key(cell: Cell) -> bytes:
     """The key of one cell, kept: a search asks for those of its best again and again."""
     return canonical_keys(pack([cell]))[0]
+
+
+def edited(
+    cell: Cell,
+    edit: Callable[[], CellBatch],
+    is_valid: Callable[[CellBatch], Bool[np.ndarray, " batch"]],
+) -> Cell:
+    """The first of the cells that `edit` draws, one at a time, that is valid and another graph."""
+    while True:
+        drawn = edit()
+        if is_valid(drawn)[0]:
+            (found,) = unpack(drawn)
+            if canonical_key(found) != canonical_key(cell):
+                return found
 
 
 def new_rows(batch: CellBatch, seen: set[bytes]) -> Int[np.ndarray, " rows"]:

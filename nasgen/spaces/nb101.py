@@ -94,12 +94,7 @@ def is_valid(batch: CellBatch) -> Bool[np.ndarray, " batch"]:
 def mutate(key: Key[Array, ""], cell: Cell) -> Cell:
     """A valid cell one random edit away: an op changed, an edge flipped, or a node added."""
     rng = generator(key)
-    while True:
-        edited = _clean(_edit(rng, cell))
-        if is_valid(edited)[0]:
-            (found,) = graphs.unpack(edited)
-            if graphs.canonical_key(found) != graphs.canonical_key(cell):
-                return found
+    return graphs.edited(cell, lambda: _clean(_edit(rng, cell)), is_valid)
 
 
 def _edit(rng: np.random.Generator, cell: Cell) -> CellBatch:

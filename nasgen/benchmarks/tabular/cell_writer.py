@@ -11,13 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from nasgen.benchmarks.tabular.digits import ONE_CELL
 from nasgen.benchmarks.tabular.features import features
 from nasgen.benchmarks.tabular.table import Table
-from nasgen.benchmarks.tabular.writer import DROPPED, Known, Refit, Writer, examples, train
+from nasgen.benchmarks.tabular.writer import DROPPED, Known, Writer, refitter, rows_written
 from nasgen.keys import children, generator
-from nasgen.models import flow, graph_vae
+from nasgen.models import flow
 from nasgen.models.flow import FlowConfig
-from nasgen.pipeline.chunks import chunked, encode_all
+from nasgen.pipeline.cell_generator import decode, regressed
+from nasgen.pipeline.chunks import encode_all
 from nasgen.pretrained.bundle import CellBundle
 from nasgen.spaces import graphs
 from nasgen.types import Architecture, CellBatch
@@ -28,18 +30,14 @@ SCORES = ("log_snip_snr", "nwot")
 def know_cells(table: Table, bundle: CellBundle) -> Known:
     """Encodes every cell of the table, which costs nothing but seconds."""
     raw = encode_all(bundle.vae, bundle.vae_config, *table.cells)
-    predict = partial(graph_vae.predict_conditions, bundle.vae, config=bundle.vae_config)
-    conditions = np.array(chunked(predict, raw))
+    conditions = regressed(bundle, raw)
     proxies = dict(zip(bundle.names, conditions.T, strict=True))
     latents = bundle.latents.apply(raw).astype(np.float32)
     params, config = flow.widen(bundle.flow, bundle.flow_config)
-    writer = Writer(
-        params,
-        partial(_refit, latents, config),
-        partial(_draw, table, bundle, config),
-    )
+    refit = refitter(partial(_batch, latents, config), partial(_loss, config))
+    params = jax.tree.map(jnp.asarray, params)  # of the kind that a refit gives: compiled once
     return Known(
-        writer,
+        Writer(params, refit, partial(_draw, table, bundle, config)),
         np.concatenate([features(table), conditions], 1),
         sum(proxies[name] for name in SCORES),
         {name: proxies[name] for name in SCORES} | dict(table.costs),
@@ -52,22 +50,11 @@ def _accuracy_alone(config: FlowConfig) -> Bool[np.ndarray, " condition"]:
     return np.arange(config.condition_dim) == config.condition_dim - 1
 
 
-def _refit(
-    latents: Float[np.ndarray, "all latent"],
-    config: FlowConfig,
-    key: Key[Array, ""],
-    params,
-    rows: Int[np.ndarray, " rows"],
-    accuracy: Float[np.ndarray, " rows"],
-    settings: Refit,
-):
-    """The other conditions are not given."""
-    keys = children(key, "rows", "steps")
-    chosen = examples(keys["rows"], accuracy, settings)
-    conditions = np.zeros((*chosen.shape, config.condition_dim), np.float32)
-    conditions[..., -1] = accuracy[chosen]
-    options = dict(loss_fn=partial(_loss, config), learning_rate=settings.learning_rate)
-    return train(params, keys["steps"], (latents[rows[chosen]], conditions), **options)
+def _batch(latents, config: FlowConfig, rows, accuracy) -> tuple[np.ndarray, np.ndarray]:
+    """Latents and conditions, of which only the accuracy will be given."""
+    conditions = np.zeros((*rows.shape, config.condition_dim), np.float32)
+    conditions[..., -1] = accuracy
+    return latents[rows], conditions
 
 
 def _loss(config: FlowConfig, params, key, batch) -> Float[Array, ""]:
@@ -91,12 +78,7 @@ def _draw(
         mask[:] = _accuracy_alone(config)
         wanted[:, -1] = generator(keys["accuracy"]).uniform(*asked, num)
     latents = flow.sample(params, keys["noise"], wanted, mask, config=config)
-    latents = bundle.latents.undo(latents).astype(jnp.float32)
     told = np.zeros((num, len(bundle.names)), np.float32)
-    decoded = graph_vae.decode(
-        bundle.vae, latents, told, told.astype(bool), config=bundle.vae_config
-    )
-    cells = graphs.unpack(CellBatch(*map(np.asarray, jax.device_get(decoded))))
-    macro = table.architecture(0).macro
-    rows = (table.row(Architecture(macro, (cell,))) for cell in cells)
-    return np.unique([row for row in rows if row is not None]).astype(int)
+    decoded = jax.device_get(decode(bundle, latents, told, told.astype(bool)))
+    cells = graphs.unpack(CellBatch(*decoded))
+    return rows_written(table, (Architecture(ONE_CELL, (cell,)) for cell in cells))

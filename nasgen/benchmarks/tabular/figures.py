@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from ml_collections import ConfigDict
 from scipy.stats import rankdata
 
@@ -35,6 +35,22 @@ class Asked(NamedTuple):
     seconds: list[float]
 
 
+class Found(NamedTuple):
+    """picked: by validation after each query; hours: charged until then, `[seeds, queries]`."""
+
+    picked: Int[np.ndarray, "seeds queries"]
+    hours: Float[np.ndarray, "seeds queries"]
+
+
+def found(table: Table, asked: Asked) -> Found:
+    """As many queries as every seed has."""
+    length = min(map(len, asked.rows))
+    rows = np.stack([one[:length] for one in asked.rows])
+    return Found(
+        np.stack([picked(table, one) for one in rows]), table.seconds[rows].cumsum(1) / 3600
+    )
+
+
 def collect(
     config: ConfigDict,
     loaded: Mapping[str, Table],
@@ -43,57 +59,49 @@ def collect(
 ) -> dict[str, Any]:
     """All figures; asked and bounded: by data set."""
     results: dict[str, Any] = {"seeds": len(config.seeds)}
+    all_found: dict[str, dict[str, Found]] = {}
     for data_set, table in loaded.items():
         results[f"optimum/{data_set}"] = float(table.test.max())
         results[f"oracle/{data_set}"] = float(table.test[table.validation.argmax()])
-        for method, found in asked[data_set].items():
+        all_found[data_set] = {name: found(table, one) for name, one in asked[data_set].items()}
+        for method, one in all_found[data_set].items():
             start = f"{method}/{data_set}"
-            results |= _at_marks(start, table, found, config.marks)
-            results |= _after_seconds(start, table, found)
-            results[f"{start}/seconds_own/mean"] = float(np.mean(found.seconds))
+            results |= _at_marks(start, table, one, config.marks)
+            results |= _after_seconds(start, table, one)
+            own = asked[data_set][method].seconds
+            results[f"{start}/seconds_own/mean"] = float(np.mean(own))
             if method == "nasgen":
-                firsts = [float(table.test[rows[0]]) for rows in found.rows]
-                results |= _mean(f"{start}/test_at/0", firsts)
+                results |= _mean(f"{start}/test_at/0", table.test[one.picked[:, 0]].tolist())
         for bound, methods in bounded[data_set].items():
             results |= _bounded(data_set, table, bound, methods, config.bounds.queries)
-    return results | _over_data_sets(config, loaded, asked)
+    return results | _over_data_sets(config, loaded, all_found)
 
 
 def curves(table: Table, asked: Asked) -> dict[str, np.ndarray]:
     """`regret` on test and charged `hours` after each query, `[seeds, queries]`."""
-    length = min(map(len, asked.rows))
-    rows = [one[:length] for one in asked.rows]
-    return {
-        "regret": table.test.max() - np.stack([table.test[picked(table, one)] for one in rows]),
-        "hours": np.stack([np.cumsum(table.seconds[one]) / 3600 for one in rows]),
-    }
+    one = found(table, asked)
+    return {"regret": table.test.max() - table.test[one.picked], "hours": one.hours}
 
 
-def _at_marks(start: str, table: Table, asked: Asked, marks) -> dict[str, Any]:
+def _at_marks(start: str, table: Table, one: Found, marks) -> dict[str, Any]:
     figures: dict[str, Any] = {}
-    for mark in marks:
-        if mark > min(map(len, asked.rows)):
-            continue
-        chosen = np.array([picked(table, rows)[mark - 1] for rows in asked.rows])
-        figures |= _mean(f"{start}/test_at/{mark}", table.test[chosen].tolist())
+    for mark in (mark for mark in marks if mark <= one.picked.shape[1]):
+        chosen = one.picked[:, mark - 1]
+        test = table.test[chosen]
+        figures |= _mean(f"{start}/test_at/{mark}", test.tolist())
         figures[f"{start}/validation_at/{mark}/mean"] = float(table.validation[chosen].mean())
-        figures[f"{start}/regret_at/{mark}/mean"] = float(
-            table.test.max() - table.test[chosen].mean()
-        )
+        figures[f"{start}/regret_at/{mark}/mean"] = float(table.test.max() - test.mean())
     return figures
 
 
-def _after_seconds(start: str, table: Table, asked: Asked) -> dict[str, float]:
+def _after_seconds(start: str, table: Table, one: Found) -> dict[str, float]:
     """Where every seed had at least one training done by then, and not all of them."""
-    clocks = [np.cumsum(table.seconds[rows]) for rows in asked.rows]
-    figures = {}
+    figures, clocks = {}, 3600 * one.hours
     for seconds in _TIMES:
-        if max(clock[0] for clock in clocks) <= seconds <= min(clock[-1] for clock in clocks):
-            done = [np.searchsorted(clock, seconds, side="right") - 1 for clock in clocks]
-            tests = [
-                table.test[picked(table, rows)[i]] for rows, i in zip(asked.rows, done, strict=True)
-            ]
-            figures[f"{start}/test_after/{seconds:.0f}/mean"] = float(np.mean(tests))
+        if clocks[:, 0].max() <= seconds <= clocks[:, -1].min():
+            done = (clocks <= seconds).sum(1) - 1
+            tests = table.test[one.picked[np.arange(len(done)), done]]
+            figures[f"{start}/test_after/{seconds:.0f}/mean"] = float(tests.mean())
     return figures
 
 
@@ -110,7 +118,7 @@ def _bounded(
         f"{where}/oracle": float(table.test[best]),
     }
     for method, asked in methods.items():
-        chosen = np.array([picked(table, rows)[-1] for rows in asked.rows])
+        chosen = found(table, asked).picked[:, -1]
         rows = np.concatenate(asked.rows)
         start = f"{method}/{where}"
         figures |= _mean(f"{start}/test_at/{num}", table.test[chosen].tolist())
@@ -120,28 +128,32 @@ def _bounded(
     return figures
 
 
-def _over_data_sets(config, loaded, asked) -> dict[str, Any]:
+def _over_data_sets(config, loaded, all_found) -> dict[str, Any]:
     """Ranks among methods and how often the best was found."""
     figures: dict[str, Any] = {}
-    common = [n for n in config.methods if all(n in asked[data_set] for data_set in loaded)]
     for mark in config.marks:
-        means, best = {}, {}
-        for name in common:
-            found = [(table, asked[data_set][name].rows) for data_set, table in loaded.items()]
-            if any(mark > min(map(len, rows)) for _, rows in found):
-                continue
-            chosen = [
-                (table, np.array([picked(table, one)[mark - 1] for one in rows]))
-                for table, rows in found
+        tests = {
+            name: [
+                table.test[all_found[data_set][name].picked[:, mark - 1]]
+                for data_set, table in loaded.items()
             ]
-            means[name] = [float(table.test[rows].mean()) for table, rows in chosen]
-            reached = [table.test[rows] >= table.test.max() - _BEST for table, rows in chosen]
-            best[name] = int(np.logical_and.reduce(reached).sum())
-        if means:
-            ranks = rankdata(-np.array(list(means.values())), axis=0).mean(1)
-            for name, rank in zip(means, ranks, strict=True):
-                figures[f"{name}/mean_rank_at_{mark}"] = float(rank)
-                figures[f"{name}/seeds_with_best_at_{mark}"] = best[name]
+            for name in config.methods
+            if all(
+                name in methods and mark <= methods[name].picked.shape[1]
+                for methods in all_found.values()
+            )
+        }
+        if not tests:
+            continue
+        means = [[test.mean() for test in one] for one in tests.values()]
+        ranks = rankdata(-np.array(means), axis=0).mean(1)
+        for (name, one), rank in zip(tests.items(), ranks, strict=True):
+            best = [
+                test >= table.test.max() - _BEST
+                for test, table in zip(one, loaded.values(), strict=True)
+            ]
+            figures[f"{name}/mean_rank_at_{mark}"] = float(rank)
+            figures[f"{name}/seeds_with_best_at_{mark}"] = int(np.logical_and.reduce(best).sum())
     return figures
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from nasgen.benchmarks.tabular import designer, gaussian_process
-from nasgen.benchmarks.tabular.problem import make_problem, rows_of
+from nasgen.benchmarks.tabular.problem import make_problem
 from nasgen.benchmarks.tabular.table import Table
 from nasgen.benchmarks.tabular.writer import Known
 from nasgen.search.loop import search
@@ -62,7 +62,7 @@ def ask(
     method, groups = SEARCHES[name]
     options = {} if bound is None else dict(device=bound.device, bound=bound.milliseconds)
     problem = make_problem(table, bundle=known.bundle, **options)
-    return rows_of(table, search(key, configured(method, groups), problem, num))
+    return table.rows(search(key, configured(method, groups), problem, num).architectures)
 
 
 def _in_order(table: Table, scores: Float[np.ndarray, " rows"], allowed: Allowed) -> Rows:

@@ -85,7 +85,7 @@ def _cells(frame) -> CellBatch:
         nodes[row, 1 : 1 + len(ops)] = [int(op) for op in ops]
     for child in range(1, MAX_NODES - 1):
         for parent in range(child):
-            edge = (bits >> (parent + child * (child - 1) // 2)) & 1 == 1
+            edge = tables.has_edge(bits, parent, child)
             adjacency[:, parent, child] = edge & (child < num - 1)
             adjacency[edge & (child == num - 1), parent, _LAST] = True
     return CellBatch(nodes, adjacency)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Key
 
 from nasgen.benchmarks.tabular.digits import ONE_CELL
 from nasgen.benchmarks.tabular.table import Table
@@ -15,7 +15,6 @@ from nasgen.keys import generator
 from nasgen.pipeline.cell_generator import neighbours
 from nasgen.pretrained.bundle import CellBundle
 from nasgen.search.problem import Generators, Moves, Problem
-from nasgen.search.state import SearchState
 from nasgen.spaces import graphs
 from nasgen.types import Architecture, Budget, Cell, Costs
 
@@ -32,9 +31,6 @@ def make_problem(
     bundle: the generator of its cells, whose neighbours HL-Evo mutates by; without, by random
     edits. device, bound: on the latency that the table has of a device, in milliseconds."""
 
-    def rows_of(architectures: Sequence[Architecture]) -> Int[np.ndarray, " rows"]:
-        return np.array([table.row(one) for one in architectures], int)
-
     def sample(key: Key[Array, ""], num: int) -> list[Architecture]:
         return list(map(table.architecture, generator(key).integers(0, table.num_rows, num)))
 
@@ -42,7 +38,7 @@ def make_problem(
         return table.architecture(table.mutate(key, table.row(architecture)))
 
     def count(architectures: Sequence[Architecture]) -> Costs:
-        rows = rows_of(architectures)
+        rows = table.rows(architectures)
         none = np.zeros(len(rows), np.int64)
         looked = {name: column[rows].astype(np.int64) for name, column in table.costs.items()}
         return Costs(**{name: looked.get(name, none) for name in Costs._fields})
@@ -51,19 +47,14 @@ def make_problem(
         sample=sample,
         mutate=mutate,
         count=count,
-        measure=lambda architectures: table.validation[rows_of(architectures)].reshape(-1, 1),
+        measure=lambda architectures: table.validation[table.rows(architectures)].reshape(-1, 1),
         identity=lambda architecture: str(table.row(architecture)).encode(),
         budget=Budget(latency_ms=bound),
-        latency=(lambda some: table.latency[device][rows_of(some)]) if device else None,
+        latency=(lambda some: table.latency[device][table.rows(some)]) if device else None,
         names=("validation",),
         moves=_moves(table, mutate),
         generators=_generators(table, bundle, sample, mutate),
     )
-
-
-def rows_of(table: Table, state: SearchState) -> Int[np.ndarray, " queries"]:
-    """What a search asked, in order."""
-    return np.array([table.row(one) for one in state.architectures], int)
 
 
 def _moves(table: Table, mutate) -> Moves:

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from nasgen import pretrained
 from nasgen.benchmarks import tables
-from nasgen.benchmarks.tabular import BENCHMARKS
+from nasgen.benchmarks.tabular import BENCHMARKS, nb201
 from nasgen.benchmarks.tabular.cell_writer import know_cells
 from nasgen.benchmarks.tabular.designer import Settings
 from nasgen.benchmarks.tabular.figures import Asked, collect, curves
@@ -44,7 +44,6 @@ from nasgen.report import tabular as report
 from nasgen.training.progress import progress
 
 NAMES = tuple(dict.fromkeys(name for one in BENCHMARKS.values() for name in one.data_sets))
-DEVICES = ("1080ti_1", "gold_6226", "pixel2", "pixel3", "raspi4", "eyeriss", "fpga")
 RULES = {
     **COMMON,
     "benchmark": one_of(BENCHMARKS),
@@ -54,7 +53,7 @@ RULES = {
     "seeds": wholes(0, 2**31),
     "queries": whole(1, 100_000),
     "marks": wholes(1, 100_000),
-    "bounds.devices": some_of(DEVICES),
+    "bounds.devices": some_of(nb201.DEVICES),
     "bounds.share": number(0, 1, above=True),
     "bounds.queries": whole(1, 100_000),
     "bounds.methods": some_of(METHODS),
@@ -76,6 +75,11 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     is off and for tables that are not there, before anything is asked."""
     check(config, RULES)
     benchmark = BENCHMARKS[config.benchmark]
+    if not config.data_sets:
+        raise UserError(
+            f"`config.data_sets` must name at least one of {', '.join(benchmark.data_sets)}; "
+            "got none."
+        )
     for name in config.data_sets:
         if name not in benchmark.data_sets:
             raise UserError(

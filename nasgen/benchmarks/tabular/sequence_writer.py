@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from nasgen.benchmarks.tabular.features import features
 from nasgen.benchmarks.tabular.table import Table
-from nasgen.benchmarks.tabular.writer import DROPPED, Known, Refit, Writer, examples, train
+from nasgen.benchmarks.tabular.writer import DROPPED, Known, Refit, Writer, refitter, rows_written
 from nasgen.keys import children, generator
 from nasgen.models import macro
 from nasgen.models.macro import MacroConfig
@@ -40,7 +40,7 @@ def know_sequences(key: Key[Array, ""], table: Table) -> Known:
     config = MacroConfig(vocabulary, width=32, depth=1, heads=4)
     macros = [table.architecture(row).macro for row in range(table.num_rows)]
     sentences = encode_batch(macros, vocabulary)
-    refit = partial(_refit, sentences, config)
+    refit = refitter(partial(_batch, sentences), partial(_loss, config))
     none = np.full(table.num_rows, np.nan, np.float32)
     params = macro.init(keys["init"], config)
     params = refit(keys["train"], params, np.arange(table.num_rows), none, _PRETRAINING)
@@ -58,20 +58,8 @@ def _contexts(accuracy: Float[np.ndarray, "*rows"]) -> Float[np.ndarray, "*rows 
     return context
 
 
-def _refit(
-    sentences: Int[np.ndarray, "all length"],
-    config: MacroConfig,
-    key: Key[Array, ""],
-    params,
-    rows: Int[np.ndarray, " rows"],
-    accuracy: Float[np.ndarray, " rows"],
-    settings: Refit,
-):
-    keys = children(key, "rows", "steps")
-    chosen = examples(keys["rows"], accuracy, settings)
-    batches = _contexts(accuracy[chosen]), sentences[rows[chosen]]
-    options = dict(loss_fn=partial(_loss, config), learning_rate=settings.learning_rate)
-    return train(params, keys["steps"], batches, **options)
+def _batch(sentences, rows, accuracy) -> tuple[np.ndarray, np.ndarray]:
+    return _contexts(accuracy), sentences[rows]
 
 
 def _loss(config: MacroConfig, params, key, batch) -> Float[Array, ""]:
@@ -102,5 +90,4 @@ def _draw(
     )
     written = decode_batch(np.asarray(found.tokens), config.vocabulary)
     whole = macro_space.unpack(macro_space.take(written, (written.repeats > 0).all(1)))
-    rows = (table.row(Architecture(one, ())) for one in whole)
-    return np.unique([row for row in rows if row is not None]).astype(int)
+    return rows_written(table, (Architecture(one, ()) for one in whole))

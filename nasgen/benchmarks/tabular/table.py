@@ -5,7 +5,7 @@ took (`query`). `test` is looked up once, for the network that validation picked
 is better, in the benchmark's own units (accuracies in percent).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -58,6 +58,10 @@ class Table(NamedTuple):
     def networks(self) -> Int[np.ndarray, " networks"]:
         """The rows of different networks."""
         return np.arange(self.num_rows) if self.stands is None else np.unique(self.stands)
+
+    def rows(self, architectures: Iterable[Architecture]) -> Int[np.ndarray, " rows_of_these"]:
+        """The row of each, all of which the benchmark must have."""
+        return np.array([self.row(one) for one in architectures], int)
 
 
 class Queries(NamedTuple):

@@ -1,6 +1,6 @@
 """What writes networks of a table: one of nasgen's generators, with accuracy as a condition."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,8 +10,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key
 
-from nasgen.keys import generator
+from nasgen.benchmarks.tabular.table import Table
+from nasgen.keys import children, generator
 from nasgen.pretrained.bundle import CellBundle
+from nasgen.types import Architecture
 
 DROPPED = 0.1  # how often an example's accuracy is not told
 
@@ -63,19 +65,39 @@ def examples(
     return np.concatenate([anywhere, best[rng.integers(0, len(best), shape)]], 1)
 
 
-@partial(jax.jit, static_argnames=("loss_fn", "learning_rate"))
-def train(
-    params: Any,
-    key: Key[Array, ""],
-    batches: Any,
-    *,
-    loss_fn: Callable[..., Float[Array, ""]],
-    learning_rate: float,
-) -> Any:
-    """Params after a step of Adam on each of `batches` (arrays `[steps, ...]`).
+def rows_written(
+    table: Table, architectures: Iterable[Architecture]
+) -> Int[np.ndarray, " different"]:
+    """The rows of what was written, each once, without what the benchmark does not have."""
+    rows = map(table.row, architectures)
+    return np.unique([row for row in rows if row is not None]).astype(int)
 
-    loss_fn: `(params, key, batch)`; hashable, so that a partial of static options is compiled
-    once."""
+
+def refitter(
+    make_batch: Callable[..., Any], loss_fn: Callable[..., Float[Array, ""]]
+) -> Callable[..., Any]:
+    """The `refit` of a writer. make_batch: `(rows, accuracy) -> arrays` of their leading shape.
+    loss_fn: `(params, key, batch)`."""
+
+    def refit(
+        key: Key[Array, ""],
+        params: Any,
+        rows: Int[np.ndarray, " rows"],
+        accuracy: Float[np.ndarray, " rows"],
+        settings: Refit,
+    ) -> Any:
+        keys = children(key, "rows", "steps")
+        chosen = examples(keys["rows"], accuracy, settings)
+        batches, rate = make_batch(rows[chosen], accuracy[chosen]), settings.learning_rate
+        return _train(params, keys["steps"], batches, loss_fn=loss_fn, learning_rate=rate)
+
+    return refit
+
+
+@partial(jax.jit, static_argnames=("loss_fn", "learning_rate"))
+def _train(params, key, batches, *, loss_fn, learning_rate: float):
+    """Params after a step of Adam on each of `batches` (arrays `[steps, ...]`). Compiled for each
+    `loss_fn`, which is told by its identity."""
     tx = optax.adam(learning_rate)
 
     def step(carry, inputs):

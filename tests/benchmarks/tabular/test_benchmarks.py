@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from nasgen.benchmarks.tabular import BENCHMARKS
+from nasgen.benchmarks import tables
+from nasgen.benchmarks.tabular import BENCHMARKS, nb201
 from nasgen.benchmarks.tabular.features import features
 from nasgen.data.folder import VARIABLE
 from nasgen.networks.costs import count
@@ -29,6 +30,11 @@ def data(shared_data, monkeypatch):
 @pytest.mark.parametrize(("name", "data_set"), BEST)
 def test_tables(data, name, data_set):
     _check(BENCHMARKS[name].load(data_set), BEST[name, data_set])
+
+
+def test_every_device_of_the_table_can_be_named(data):
+    columns = [name for name in tables.read(tables.NB201_LATENCY).columns if name != "index"]
+    assert columns == [f"lat_ms_{name}" for name in nb201.DEVICES] and len(columns) == 27
 
 
 def test_costs_of_transnas_add_up_edge_by_edge(data):

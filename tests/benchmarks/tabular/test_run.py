@@ -71,6 +71,9 @@ def test_the_same_command_is_done_and_a_wrong_data_set_is_refused(ran, tmp_path)
     assert wrong.returncode == 2 and not (tmp_path / "x").exists()
     assert "`config.data_sets` must be among cifar10, cifar100, ImageNet16-120" in wrong.stderr
     assert len(wrong.stderr.strip().splitlines()) == 1
+    none = _run(tmp_path / "y", "--config.data_sets=()")
+    assert none.returncode == 2 and not (tmp_path / "y").exists()
+    assert "`config.data_sets` must name at least one of cifar10" in none.stderr
 
 
 def test_curves_never_rise_against_validation_and_hours_add_up():

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from nasgen.benchmarks.tabular import sequence_writer
+from nasgen.benchmarks.tabular import sequence_writer, writer
 from nasgen.benchmarks.tabular.cell_writer import know_cells
 from nasgen.benchmarks.tabular.designer import standardised
 from nasgen.benchmarks.tabular.digits import stage_table
@@ -60,6 +60,16 @@ def test_what_is_written_is_in_the_table_and_follows_the_accuracy_asked_for(know
         rows = write.draw(jax.random.key(1), params, 128, np.array([asked, asked]))
         found[asked] = (table.test[rows].mean() - table.test.mean()) / table.test.std()
     assert all(abs(mean - asked) < 0.5 for asked, mean in found.items()), found
+
+
+def test_later_refits_compile_nothing(known):
+    table, (write, *_) = known
+    rows, settings = np.arange(256), Refit(steps=2, batch_size=8, learning_rate=1e-3)
+    before, params = writer._train._cache_size(), write.params
+    for seed in range(3):
+        labels = np.random.default_rng(seed).normal(size=256).astype(np.float32)
+        params = write.refit(jax.random.key(seed), params, rows, labels, settings)
+    assert writer._train._cache_size() == before + 1
 
 
 def test_half_of_the_examples_are_the_best():
