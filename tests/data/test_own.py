@@ -52,7 +52,9 @@ def test_options_belong_to_sources(tmp_path, monkeypatch, name, options, message
 
 
 @pytest.mark.parametrize(
-    "loader", {*DATASETS.values(), *FILES.values(), from_image_folder}, ids=lambda one: one.__name__
+    "loader",
+    dict.fromkeys((*DATASETS.values(), *FILES.values(), from_image_folder)),  # each once, in order
+    ids=lambda one: one.__name__,
 )
 def test_every_loader_takes_a_seed_by_name(loader):
     seed = inspect.signature(loader).parameters["seed"]
