@@ -141,6 +141,18 @@ def _bench_authors(config, workdir):
     authors.run(config, workdir)
 
 
+def _bench_scale(config, workdir):
+    from nasgen.benchmarks import scale
+
+    scale.run(config, workdir)
+
+
+def _bench_trained(config, workdir):
+    from nasgen.benchmarks import trained
+
+    trained.run(config, workdir)
+
+
 def _bench_training(config, workdir):
     from nasgen.benchmarks import training
 
@@ -181,6 +193,8 @@ PIPELINES = {
     "bench_skeletons": _bench_skeletons,
     "bench_lowerings": _bench_lowerings,
     "bench_scoring": _bench_scoring,
+    "bench_scale": _bench_scale,
+    "bench_trained": _bench_trained,
     "bench_training": _bench_training,
     "bench_latency": _bench_latency,
     "bench_generation": _bench_generation,

@@ -23,6 +23,7 @@ def get_config() -> ConfigDict:
     # Networks found by each method for one budget, trained by one recipe and tested.
     config.proof = ConfigDict()
     config.proof.num_seeds = 5  # 0: no proof
+    config.proof.num_trainings = 1  # of each network
     config.proof.task = "cifar10"
     config.proof.pretrained = "open"  # the generator
     config.proof.accuracy = "open"  # the predictor: shipped, or the folder of pretrain_accuracy
@@ -33,7 +34,7 @@ def get_config() -> ConfigDict:
     config.proof.score_batch = 32
     config.proof.num_train = 20_000
     config.proof.num_test = 2_000
-    config.proof.steps = 320
+    config.proof.steps = (320,)
     config.proof.batch_size = 32
     config.proof.learning_rate = 0.05
     config.proof.warmup = 20

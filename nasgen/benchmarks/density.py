@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
 from sklearn.metrics import roc_auc_score
 
-from nasgen.benchmarks.trained import Trained
+from nasgen.benchmarks.trained_cells import Trained
 from nasgen.keys import children, generator
 from nasgen.models import flow, graph_vae
 from nasgen.pipeline import cell_generator

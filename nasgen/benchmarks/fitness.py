@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from nasgen.benchmarks import fitness_proof
+from nasgen.benchmarks import contest, fitness_proof
 from nasgen.models.accuracy import PREDICTED_ACCURACY
 from nasgen.pipeline.accuracy_fit import FITS, Rows, groups, held_out, read_rows, read_table
 from nasgen.pipeline.config import COMMON, check, one_of, text, whole
@@ -38,7 +38,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     check(config, RULES)
     frame = read_table(config.table)
     if config.proof.num_seeds:
-        fitness_proof.check_inputs(config.proof, workdir.path)
+        proof = fitness_proof.load_task(config.proof), contest.load(config.proof)
     rows, rng = read_rows(frame), np.random.default_rng(config.seed)
     results: dict[str, Any] = {"num_networks": len(np.unique(rows.network))}
     held = {"held_out_band": rows.band, "held_out_data": rows.task}
@@ -54,7 +54,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     results |= by_group(rows, {PREDICTED_ACCURACY: expected["held_out_band"], **shown})
     results |= noise(frame)
     if config.proof.num_seeds:
-        results |= fitness_proof.prove(config.proof, workdir)
+        results |= fitness_proof.prove(config.proof, workdir, *proof)
     write_report(workdir.path, results)
     write_results(workdir, results)
 

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from nasgen import pretrained
 from nasgen.benchmarks.density import density, speed
 from nasgen.benchmarks.requests import conditions
-from nasgen.benchmarks.trained import Trained, load_trained
+from nasgen.benchmarks.trained_cells import Trained, load_trained
 from nasgen.keys import children
 from nasgen.pipeline import cell_generator
 from nasgen.pipeline.config import (

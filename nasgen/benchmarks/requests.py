@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 from ml_collections import ConfigDict
 from scipy.stats import spearmanr
 
-from nasgen.benchmarks.trained import Trained
+from nasgen.benchmarks.trained_cells import Trained
 from nasgen.keys import children, generator
 from nasgen.pipeline import cell_generator, labels
 from nasgen.pretrained.bundle import CellBundle

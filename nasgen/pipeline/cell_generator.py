@@ -19,6 +19,9 @@ from nasgen.pretrained.bundle import CellBundle
 from nasgen.spaces import SPACES, Space, graphs
 from nasgen.types import CellBatch
 
+# What draws the cells: the flow under a condition, the prior of the VAE, the space's own sampler.
+# The last two, which look at no condition, are there for comparison.
+SOURCES = ("flow", "prior", "sampler")
 Conditions = Float[np.ndarray, "batch condition"]
 Mask = Bool[np.ndarray, "batch condition"] | None
 
@@ -59,7 +62,10 @@ def write_cells(
     options = dict(guidance=guidance, temperature=temperature, free=not mask.any())
     draw = partial(_draw, bundle, key, **options)
     numbers = np.arange(len(wanted), dtype=np.uint32)
-    batch = CellBatch(*chunked(draw, wanted, asked, numbers))
+    if bundle.source == "sampler":
+        batch = SPACES[bundle.space].sample(key, len(wanted))
+    else:
+        batch = CellBatch(*chunked(draw, wanted, asked, numbers))
     if candidates == 1:
         return batch
     errors = misses(bundle, batch, wanted, asked).reshape(-1, candidates)
@@ -70,8 +76,12 @@ def write_cells(
 def _draw(bundle: CellBundle, key, wanted, asked, numbers, *, free: bool, **options):
     """One chunk: the first number makes its key. free: nothing is asked for, of any row."""
     rows = (wanted[0], asked[0]) if free else (wanted, asked)
+    own = jax.random.fold_in(key, numbers[0])
+    if bundle.source == "prior":
+        noise = jax.random.normal(own, (len(wanted), len(bundle.latents.mean)))
+        return decode(bundle, bundle.latents.apply(noise), wanted, asked)
     options |= dict(config=bundle.flow_config, num=len(wanted))
-    latents = flow.sample(bundle.flow, jax.random.fold_in(key, numbers[0]), *rows, **options)
+    latents = flow.sample(bundle.flow, own, *rows, **options)
     return decode(bundle, latents, wanted, asked)
 
 

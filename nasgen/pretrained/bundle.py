@@ -58,6 +58,7 @@ class CellBundle(NamedTuple):
     conditions are measured in. conditions: their scaling. latents: scaling of the VAE's latents;
     the flow works on standardised ones. mixture: clusters of standardised conditions.
     tolerances: of each of them the error that says nothing, see `cells_fit.tolerances`.
+    source: what draws the cells, see `cell_generator.SOURCES`; of ablations, kept in no file.
     """
 
     space: str
@@ -71,6 +72,7 @@ class CellBundle(NamedTuple):
     latents: Scaling
     mixture: Mixture
     tolerances: Float[np.ndarray, " condition"]
+    source: str = "flow"
 
 
 class Bundle(NamedTuple):
@@ -92,7 +94,8 @@ class Bundle(NamedTuple):
 def save_cells(stem: Path, bundle: CellBundle, card: dict[str, Any]) -> None:
     """Writes `stem.safetensors` and `stem.json`; the card gains the models' sizes and the hash."""
     about = {"space": bundle.space, "names": bundle.names, "skeleton": bundle.skeleton}
-    _save(stem, bundle._asdict(), card, about)
+    parts = {name: part for name, part in bundle._asdict().items() if name != "source"}
+    _save(stem, parts, card, about)
 
 
 def save_macro(stem: Path, bundle: Bundle, card: dict[str, Any]) -> None:

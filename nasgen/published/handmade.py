@@ -80,17 +80,19 @@ def scaled_to(family: str, budget: Budget, task: Task) -> Architecture:
         raise ValueError(
             f"`family` must be one of {sorted(FAMILIES)}; got {family!r}, the nearest is {near!r}."
         )
+    return fitted_to(FAMILIES[family], budget, task, name=family)
+
+
+def fitted_to(start: Architecture, budget: Budget, task: Task, *, name: str) -> Architecture:
+    """The same of any architecture. name: for the error."""
     bounds = budget.counted.values()
     if budget.latency_ms is not None or not any(bounds):
         raise ValueError(
             f"`budget` must bound params, MACs or activation memory, and not latency; got {budget}."
         )
-    start = FAMILIES[family]
     limits = np.array([[np.inf if bound is None else bound for bound in bounds]], np.float64)
     cells = graphs.pack(start.cells)
     macros, used = fitting.fit(macro.pack([start.macro]), cells, OPS, [task], limits)
     if used[0] > 1:
-        raise ValueError(
-            f"`budget` must allow the smallest {family} for {task.name}; got {budget}."
-        )
+        raise ValueError(f"`budget` must allow the smallest {name} for {task.name}; got {budget}.")
     return Architecture(macro.unpack(macros)[0], start.cells)

@@ -11,7 +11,7 @@ from experiments.configs import bench_generation
 from nasgen.benchmarks import generation as benchmark
 from nasgen.benchmarks import requests
 from nasgen.benchmarks.density import strange_cells
-from nasgen.benchmarks.trained import load_trained
+from nasgen.benchmarks.trained_cells import load_trained
 from nasgen.pipeline import config as rules
 from nasgen.pretrained.bundle import load_cells
 from nasgen.spaces import SPACES, graphs

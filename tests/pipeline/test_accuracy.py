@@ -177,7 +177,7 @@ def test_the_benchmark_as_a_user_types_it(table, tmp_path):
 def test_the_proof_as_a_user_types_it(table, fitted, tmp_path):
     proof = dict(num_seeds=1, task="digits", accuracy=fitted, num_exact=4, num_proposals=16)
     proof |= dict(params=5_000, macs=200_000, score_batch=8, num_train=64, num_test=50)
-    results, page = _bench(table, tmp_path / "bench", steps=2, batch_size=8, warmup=1, **proof)
+    results, page = _bench(table, tmp_path / "bench", steps="(2,)", batch_size=8, warmup=1, **proof)
     own = results["generate/test_accuracy/all"]
     for method in ("random", "random_search", "evolution", "generate"):
         assert 0 <= results[f"{method}/test_accuracy/median"] <= 1

@@ -1,0 +1,187 @@
+"""What a million candidates would cost on accelerators: a simulation from costs measured here.
+
+Each stage of a candidate's way is timed on this machine in core-seconds, compiling apart, so that
+other work changes little. Then arithmetic with assumptions, which the config states: stages that
+run on devices are `device_speedup` times as fast on one accelerator as on one core here and are
+split evenly; stages of the host use its cores; nothing overlaps; after each round every host sends
+its best to all others. Nothing is run on an accelerator.
+
+core_seconds/STAGE: of one candidate, or of one score. hours/HOSTS/STAGE and hours/HOSTS/total.
+share_of_hosts/HOSTS: of the total, what stages of the host take.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from nasgen import pretrained
+from nasgen.keys import children
+from nasgen.models import mixture
+from nasgen.networks import fitting
+from nasgen.networks.plans.open import make_plan
+from nasgen.pipeline.cell_generator import write_cells
+from nasgen.pipeline.config import COMMON, UserError, check, number, text, whole, wholes
+from nasgen.pipeline.examples import examples_of
+from nasgen.pipeline.fitness import describe, expected_accuracy, predicted_accuracy
+from nasgen.pipeline.generators import counted_limits, write_macros
+from nasgen.pipeline.workdir import Workdir, write_results
+from nasgen.pretrained.bundle import Bundle, load_bundle
+from nasgen.report.card import table
+from nasgen.report.markdown import REPORT
+from nasgen.spaces import SPACES, graphs
+from nasgen.spaces import macro as macro_space
+from nasgen.types import Budget, Task
+
+OPEN = SPACES["open"]
+RULES = {
+    **COMMON,
+    "pretrained": text(),
+    "task.size": whole(2, 512),
+    "task.channels": whole(1, 4),
+    "task.classes": whole(2, 100_000),
+    "budget.params": whole(1),
+    "budget.macs": whole(1),
+    "block": whole(8, 100_000),
+    "num_scored": whole(2, 10_000),
+    "score_batch": whole(2, 4096),
+    "repeats": whole(1, 1000),
+    "candidates": whole(1),
+    "scored_share": number(0, 1, closed=True),
+    "hosts": wholes(1, 1_000_000),
+    "accelerators": whole(1, 1024),
+    "host_cores": whole(1, 10_000),
+    "device_speedup": number(0, above=True),
+    "rounds": whole(1),
+    "best": whole(1),
+    "bytes_per_second": number(0, above=True),
+    "seconds_per_message": number(0),
+}
+
+
+class Part(NamedTuple):
+    """A stage: where it runs, and whether each candidate goes through it or the scored ones."""
+
+    on_device: bool
+    of_scored: bool = False
+
+
+STAGES = {
+    "write macro architectures": Part(True),
+    "write cells": Part(True),
+    "fit widths and count": Part(False),
+    "rank": Part(False),
+    "score": Part(True, of_scored=True),
+}
+
+
+def run(config: ConfigDict, workdir: Workdir) -> None:
+    """Measures, then computes; writes results.json and report.md. Raises UserError for a config
+    that is off and for weights that are not there."""
+    check(config, RULES)
+    try:
+        pretrained.find(config.pretrained, "macro")
+        bundle = load_bundle(config.pretrained)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    measured, sent = measure(config, bundle)
+    results: dict[str, Any] = {f"core_seconds/{name}": value for name, value in measured.items()}
+    results |= {"bytes_of_an_architecture": sent} | simulate(config, measured, sent)
+    (workdir.path / REPORT).write_text(_page(config, results), encoding="utf-8")
+    write_results(workdir, results)
+
+
+def measure(config: ConfigDict, bundle: Bundle) -> tuple[dict[str, float], float]:
+    """Core-seconds of every stage for one candidate (one score), and the bytes of a packed one."""
+    num, size = config.block, config.task.size
+    task = Task("scale", (size, size, config.task.channels), config.task.classes)
+    tasks, budgets = [task] * num, [Budget(**config.budget.to_dict())] * num
+    keys = children(jax.random.key(config.seed), "macros", "conditions", "cells", "batch", "score")
+    spent: dict[str, float] = {}
+
+    def timed(name: str, work: Callable[[], Any], count: int) -> Any:
+        work()  # compiles
+        started = time.process_time()
+        for _ in range(config.repeats):
+            found = work()
+        spent[name] = (time.process_time() - started) / config.repeats / count
+        return found
+
+    written = timed(
+        "write macro architectures",
+        lambda: write_macros(bundle, keys["macros"], tasks, budgets),
+        num,
+    )
+    macros = macro_space.take(written.macros, written.possible)
+    clusters = macros.clusters[macros.repeats > 0]
+
+    def cells_of():
+        conditions = mixture.sample(keys["conditions"], bundle.cells.mixture, clusters)
+        return write_cells(bundle.cells, keys["cells"], conditions)
+
+    rows = len(macros.final_widths)
+    cells = timed("write cells", cells_of, rows)
+    limits = counted_limits(budgets[:rows])
+    fitted = timed(
+        "fit widths and count",
+        lambda: fitting.fit(macros, cells, OPEN.ops, tasks[:rows], limits),
+        rows,
+    )
+    some = graphs.unpack(cells)
+    networks = macro_space.with_cells(macro_space.unpack(fitted.macros), some)
+    plans = [make_plan(one, OPEN.ops, task) for one in networks[: config.num_scored]]
+
+    def rank():
+        own = [make_plan(one, OPEN.ops, task) for one in networks]
+        known = np.array([describe(plan) for plan in own])
+        return expected_accuracy(bundle.accuracy.unscored, known, 1_000)
+
+    timed("rank", rank, rows)
+    batch = examples_of(keys["batch"], task, config.score_batch)
+    asked = bundle.accuracy.scored, plans, task, *batch, keys["score"], 1_000
+    timed("score", lambda: predicted_accuracy(*asked), len(plans))
+    arrays = [*jax.tree.leaves(fitted.macros), *jax.tree.leaves(cells)]
+    return spent, sum(np.asarray(one).nbytes for one in arrays) / rows
+
+
+def simulate(config: ConfigDict, core_seconds: dict[str, float], sent: float) -> dict[str, float]:
+    """Hours of each stage and in all, for every number of hosts."""
+    figures: dict[str, float] = {}
+    for hosts in config.hosts:
+        hours, of_hosts = {}, 0.0
+        for name, part in STAGES.items():
+            share = config.scored_share if part.of_scored else 1.0
+            work = core_seconds[name] * config.candidates * share / 3600
+            devices = hosts * config.accelerators * config.device_speedup
+            hours[name] = work / (devices if part.on_device else hosts * config.host_cores)
+            of_hosts += 0.0 if part.on_device else hours[name]
+        received = config.best * sent * (hosts - 1) / config.bytes_per_second
+        messages = config.seconds_per_message * (hosts - 1)
+        hours["exchange"] = config.rounds * (received + messages) / 3600
+        total = sum(hours.values())
+        figures |= {f"hours/{hosts}/{name}": value for name, value in hours.items()}
+        figures |= {f"hours/{hosts}/total": total, f"share_of_hosts/{hosts}": of_hosts / total}
+    return figures
+
+
+def _page(config: ConfigDict, results: dict[str, Any]) -> str:
+    rows = []
+    for name in (*STAGES, "exchange", "total"):
+        here = results.get(f"core_seconds/{name}")
+        each = (f"{60 * results[f'hours/{hosts}/{name}']:.3g}" for hosts in config.hosts)
+        rows.append((name, "" if here is None else f"{1000 * here:.3g}", *each))
+    hosts = (f"Minutes, {n} host{'s' * (n > 1)}" for n in config.hosts)
+    header = ("Stage", "Core-ms here, each", *hosts)
+    words = (
+        f"{config.candidates:,} candidates, of which {config.scored_share:.1%} are scored. "
+        f"Assumed, not measured: {config.accelerators} accelerators a host, each "
+        f"{config.device_speedup:g} times as fast as a core here in the stages that run on it; "
+        f"{config.host_cores} cores a host, as fast as one here; {config.rounds} rounds, after "
+        f"which every host sends its best {config.best:,} to all others at "
+        f"{config.bytes_per_second:.3g} bytes a second. Neither compiling nor the pretraining of "
+        "the generators is in it."
+    )
+    return "\n\n".join(["# Simulated cost at scale", words, table(header, rows, right=1)]) + "\n"

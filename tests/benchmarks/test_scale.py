@@ -1,0 +1,41 @@
+"""The simulated cost at scale: its arithmetic, and the command."""
+
+import json
+
+import pytest
+
+from experiments import run
+from experiments.configs import bench_scale
+from nasgen.benchmarks.scale import STAGES, simulate
+
+SECONDS = dict.fromkeys(STAGES, 0.01)
+
+
+def test_more_hosts_divide_all_but_the_exchange():
+    config = bench_scale.get_config()
+    figures = simulate(config, SECONDS, sent=100.0)
+    for name in STAGES:
+        assert figures[f"hours/1/{name}"] == pytest.approx(64 * figures[f"hours/64/{name}"])
+    assert figures["hours/1/exchange"] == 0 < figures["hours/64/exchange"]
+    for hosts in (1, 64):
+        parts = [figures[f"hours/{hosts}/{name}"] for name in (*STAGES, "exchange")]
+        assert sum(parts) == pytest.approx(figures[f"hours/{hosts}/total"])
+
+
+def test_faster_accelerators_leave_the_host():
+    config = bench_scale.get_config()
+    config.device_speedup = 1e12
+    assert simulate(config, SECONDS, sent=100.0)["share_of_hosts/1"] == pytest.approx(1)
+
+
+@pytest.mark.slow
+def test_the_benchmark_as_a_user_types_it(tmp_path):
+    small = {"block": 8, "num_scored": 2, "score_batch": 8, "repeats": 1, "budget.macs": 2_000_000}
+    more = [f"--config.{name}={value}" for name, value in small.items()]
+    command = ["run.py", "--config=experiments/configs/bench_scale.py"]
+    assert run.main([*command, f"--workdir={tmp_path / 'run'}", *more]) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert all(results[f"core_seconds/{name}"] > 0 for name in STAGES)
+    # a score costs more than writing one, whatever the machine
+    assert results["core_seconds/score"] > results["core_seconds/write cells"]
+    assert "| total |" in (tmp_path / "run" / "report.md").read_text()
