@@ -153,6 +153,12 @@ def _bench_trained(config, workdir):
     trained.run(config, workdir)
 
 
+def _bench_variants(config, workdir):
+    from nasgen.benchmarks import variants
+
+    variants.run(config, workdir)
+
+
 def _bench_training(config, workdir):
     from nasgen.benchmarks import training
 
@@ -195,6 +201,7 @@ PIPELINES = {
     "bench_scoring": _bench_scoring,
     "bench_scale": _bench_scale,
     "bench_trained": _bench_trained,
+    "bench_variants": _bench_variants,
     "bench_training": _bench_training,
     "bench_latency": _bench_latency,
     "bench_generation": _bench_generation,

@@ -4,22 +4,14 @@ Each seed is a whole run of its own in `seed-N/`, so it resumes like any other. 
 initialisation and training all follow from the seed.
 """
 
-import json
-
 import numpy as np
 from ml_collections import ConfigDict
 
 from nasgen.pipeline import design
-from nasgen.pipeline.config import DESIGN, UserError, check, validate, whole
+from nasgen.pipeline.config import DESIGN, check, validate, whole
+from nasgen.pipeline.nested import run_nested
 from nasgen.pipeline.request import load_request
-from nasgen.pipeline.workdir import (
-    RESULTS,
-    Workdir,
-    close_workdir,
-    discard_workdir,
-    open_workdir,
-    write_results,
-)
+from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.statistics import interval_of_mean
 
 MEASURES = (
@@ -51,18 +43,8 @@ def _one_seed(config: ConfigDict, workdir: Workdir, seed: int) -> dict:
         del one.num_seeds
         one.pipeline, one.seed = "design", seed
     validate(one, pipelines=("design",))
-    inner = open_workdir(workdir.path / f"seed-{seed}", one)
-    try:
-        if not inner.finished:
-            design.run(one, inner, load_request(one))
-    except UserError as error:
-        discard_workdir(inner)
-        raise UserError(f"seed {seed}: {error}") from None
-    except BaseException:
-        close_workdir(inner)
-        raise
-    close_workdir(inner)
-    return json.loads((inner.path / RESULTS).read_text())
+    path = workdir.path / f"seed-{seed}"
+    return run_nested(path, one, lambda own, inner: design.run(own, inner, load_request(own)))
 
 
 def summary(results: list[dict]) -> dict[str, float | list[float]]:

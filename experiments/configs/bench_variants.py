@@ -1,0 +1,60 @@
+"""How many mixture components, and whether the metric loss, matter for the networks that come out.
+
+    python experiments/run.py --config=experiments/configs/pretrain_cells.py \
+        --workdir=runs/cells_no_metric --config.vae.loss.triplet_weight=0
+    NASGEN_DATA=FOLDER python experiments/run.py --config=experiments/configs/bench_variants.py \
+        --workdir=runs/bench_variants --config.variants.no_metric_loss.cells=runs/cells_no_metric
+
+The second level is pretrained anew for each, on a quarter of the networks that the shipped one
+learned from and a tenth of the scores; so it is the first variant, with the shipped cells, that the
+others are compared with.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+from experiments.configs import bench_trained, pretrain_macro
+
+
+def get_config() -> ConfigDict:
+    """The config of the published figures."""
+    config = ConfigDict()
+    config.seed = 0
+    config.pipeline = "bench_variants"
+    config.compilation_cache = True
+    config.num_mixture_cells = 20_000  # that mixtures are fitted on
+
+    config.variants = ConfigDict()
+    config.variants.chosen = variant("open", None)  # by BIC: 32
+    for number in (8, 16, 64):
+        config.variants[f"components_{number}"] = variant("open", number)
+    config.variants.no_metric_loss = variant("runs/cells_no_metric", None)
+
+    # Those that run; the first is what the others are compared with.
+    config.names = tuple(config.variants)
+
+    config.macro = pretrain_macro.get_config()
+    config.macro.networks.num = 6_000
+    config.macro.networks.num_scored = 200
+    config.macro.macro.steps = 1_500
+    config.macro.num_asked = 256
+
+    config.trained = bench_trained.get_config()
+    config.trained.entrants = ("nasgen",)
+    config.trained.by_hand = ()
+    config.trained.num_seeds = 5
+    config.trained.num_trainings = 1
+    config.trained.num_exact = 50
+    config.trained.num_train = 20_000
+    config.trained.num_test = 4_000
+    config.trained.steps = (320,)
+    return config
+
+
+def variant(cells: str, components: int | None) -> ConfigDict:
+    """cells: weights, shipped or of a pretrain_cells run. components: of a mixture that is fitted
+    anew; None keeps theirs."""
+    settings = ConfigDict({"cells": cells})
+    settings.components = placeholder(int)
+    settings.components = components
+    return settings
