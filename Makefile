@@ -1,6 +1,7 @@
 # make quickstart   a first network, from nothing but Python 3.11 and pip
 # make test         all quick tests (TEST_ARGS="-m slow" for the others)
 # make lint         ruff, as CI runs it
+# make results      RESULTS.md and README's figures from the runs in results/
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +9,7 @@ WORKDIR ?= runs/quickstart
 TEST_ARGS ?= -n 2 --dist loadfile
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test lint results clean
 
 quickstart: $(VENV)/.plots
 	$(BIN)/python experiments/run.py --config=experiments/configs/quickstart.py --workdir=$(WORKDIR)
@@ -19,6 +20,9 @@ test: $(VENV)/.test
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+results: $(VENV)/.plots
+	$(BIN)/python experiments/results.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info
