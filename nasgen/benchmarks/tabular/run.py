@@ -2,7 +2,7 @@
 
 A method sees validation, is charged the recorded seconds of every training, and is judged by the
 test figure of the network that its validation picked. What the figures are called stands in
-`figures`. The rows that each method asked for are kept, a data set at a time.
+`figures`. The rows that each method asked for are kept, a data set and a seed at a time.
 """
 
 import json
@@ -176,18 +176,22 @@ def _ask_all(
     bound: Bound | None,
     num: int,
 ) -> dict[str, Any]:
-    """Every seed of a method on a table. Those that leave nothing to chance are asked once."""
+    """Every seed of a method on a table. Those that leave nothing to chance are asked once. What
+    each seed asked is kept beside `file` until all are there, so that no seed is run twice."""
     file.parent.mkdir(exist_ok=True)
-    settings, rows, seconds = Settings(**config.nasgen.to_dict()), [], []
+    settings, part = Settings(**config.nasgen.to_dict()), file.with_suffix(".part")
+    kept = json.loads(part.read_text()) if part.exists() else {"rows": [], "seconds": []}
     chance = name != "surrogate" and not name.startswith("proxy_")
     seeds = config.seeds if chance else config.seeds[:1]
     with progress(len(seeds), label=f"{name}, {table.name}") as told:
-        for seed in seeds:
+        for number in range(len(kept["rows"]), len(seeds)):
             started = time.perf_counter()
-            key = jax.random.fold_in(jax.random.key(seed), METHODS.index(name))
+            key = jax.random.fold_in(jax.random.key(seeds[number]), METHODS.index(name))
             options = dict(settings=settings, bound=bound)
-            rows.append(ask(name, key, table, known, num, **options).tolist())
-            seconds.append(time.perf_counter() - started)
-            told(len(rows), "")
-    write_json(file, {"rows": rows, "seconds": seconds})
-    return {"seeds": len(rows)}
+            kept["rows"].append(ask(name, key, table, known, num, **options).tolist())
+            kept["seconds"].append(time.perf_counter() - started)
+            write_json(part, kept)
+            told(number + 1, "")
+    write_json(file, kept)
+    part.unlink()
+    return {"seeds": len(seeds)}
