@@ -101,7 +101,9 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
         data_set: {name: curves(table, one) for name, one in asked[data_set].items()}
         for data_set, table in loaded.items()
     }
-    words = dict(sees=first.sees, timing=first.timing, figures=config.plots)
+    read = tuple(name for name in known.proxies if name not in first.costs)
+    words = dict(sees=first.sees, timing=first.timing, read=read, published=benchmark.published)
+    words |= dict(networks=len(first.networks), figures=config.plots)
     report.write_report(workdir.path, config.benchmark, results, drawn, **words)
     write_results(workdir, results)
 
