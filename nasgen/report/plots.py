@@ -53,8 +53,7 @@ def candidates(
     style.finish(
         axes, title="Candidates and the budget", x="parameters", y=f"MACs for one {example}"
     )
-    box = {"fontsize": style.SMALL, "frameon": False, "labelcolor": style.INK}
-    figure.legend(loc="outside lower center", ncols=4, handletextpad=0.2, **box)
+    style.legend_below(figure, axes, columns=4, handletextpad=0.2)
     return figure
 
 
@@ -168,7 +167,8 @@ def curves_over_seeds(
 def pareto_sets(found: Mapping[str, Mapping[str, np.ndarray]], *, score: str = "score") -> Figure:
     """Of each method, arrays `scores`, `params`, `macs`: the networks that no other of its own
     beats in score and one cost, as a staircase."""
-    figure, panels = style.figure(3.4, columns=2)
+    figure, panels = style.figure(3.6, columns=2)
+    name = _SCORES.get(score, score)
     titles = {"params": "parameters", "macs": "MACs for one image"}
     for axes, (cost, title) in zip(panels, titles.items(), strict=True):
         for index, (method, one) in enumerate(found.items()):
@@ -188,8 +188,8 @@ def pareto_sets(found: Mapping[str, Mapping[str, np.ndarray]], *, score: str = "
         axes.set_xscale("log")
         count_axis(axes.xaxis)
         last = cost == "macs"
-        style.finish(axes, title=f"Score and {title}", x=title, y="" if last else score)
-    panels[0].legend(fontsize=style.SMALL, frameon=False, labelcolor=style.INK)
+        style.finish(axes, title=f"Score and {title}", x=title, y="" if last else name)
+    style.legend_below(figure, panels[0], columns=4)
     return figure
 
 

@@ -1,5 +1,7 @@
 """The look that all figures share: sizes, inks, and marks that do not rely on colour alone."""
 
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -42,3 +44,11 @@ def finish(axes: Axes, *, title: str, x: str, y: str, legend: bool = False) -> N
         axes.spines[side].set_color(GREY)
     if legend:
         axes.legend(fontsize=SMALL, frameon=False, labelcolor=INK)
+
+
+def legend_below(figure: Figure, axes: Axes, *, columns: int, **options: Any) -> None:
+    """What these axes show, below all axes, where it lies on no mark."""
+    look = {"fontsize": SMALL, "frameon": False, "labelcolor": INK} | options
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns, **look
+    )

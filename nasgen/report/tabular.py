@@ -1,7 +1,7 @@
 """The page of a tabular benchmark: test figures after so many queries, a table a data set; regret
 over queries and over charged seconds as pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,20 @@ TITLES = {
     "evolution": "regularised evolution",
     "local_search": "local search",
     "hl_evo": "HL-Evo (the paper's), adapted",
+    "proxy_params": "most parameters first",
+    "proxy_macs": "most MACs first",
+    "proxy_log_snip_snr": "SNIP-SNR, as the regressor reads it",
+    "proxy_nwot": "NWOT, as the regressor reads it",
 }
 _INTRO = """Means over {seeds} seeds, with the 95 % interval of the mean; test figures of the
 network that validation picked, in the benchmark's units. A query shows the {sees}. Seconds:
 {timing}."""
+_PROXIES = """Single proxies have a row each: none is chosen by what it found. Parameters and MACs
+are the benchmark's."""
+_READ = """{names} are read off a cell's latent by the generator's regressor, which has seen cells
+of the space with this project's own scores, no accuracy; here they are computed for no network."""
+_PUBLISHED = """Scores by others are at hand for {published:,} of {networks:,} networks alone, so
+none of them is a method here."""
 
 
 def write_report(
@@ -31,11 +41,15 @@ def write_report(
     *,
     sees: str,
     timing: str,
+    read: Sequence[str],
+    published: int,
+    networks: int,
     figures: bool = True,
 ) -> Path:
     """Writes `folder/report.md` and (where there is matplotlib) the pictures. results: flat, of
     `benchmarks.tabular.figures`. curves: by data set and method, each with arrays `regret` and
-    `hours`, `[seeds, queries]`. sees, timing: what a query shows and is charged, in words."""
+    `hours`, `[seeds, queries]`. sees, timing: what a query shows and is charged, in words. read:
+    proxies that the regressor reads. published: of how many networks there are others' scores."""
     drawn = figures and pictures.can_draw()
     if drawn:
         from nasgen.report import tabular_plots
@@ -48,6 +62,7 @@ def write_report(
             },
         )
     parts = [f"# {name}", _INTRO.format(seeds=results["seeds"], sees=sees, timing=timing)]
+    parts.append(_proxies(read, published, networks))
     for data_set, methods in curves.items():
         parts += [f"## {data_set}", _tests(results, data_set, list(methods))]
         if drawn:
@@ -58,6 +73,14 @@ def write_report(
     path = folder / REPORT
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return path
+
+
+def _proxies(read: Sequence[str], published: int, networks: int) -> str:
+    words = [_PROXIES]
+    if read:
+        words.append(_READ.format(names=" and ".join(f"`{name}`" for name in read)))
+    words.append(_PUBLISHED.format(published=published, networks=networks))
+    return "\n".join(words)
 
 
 def title(method: str) -> str:

@@ -16,7 +16,7 @@ _POINTS = 60  # of a curve over hours
 
 def regret(name: str, methods: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Mean regret of every method but single proxies; methods: as in `tabular.write_report`."""
-    figure, panels = style.figure(3.9, columns=2)
+    figure, panels = style.figure(4.2, columns=2)
     shown = {method: one for method, one in methods.items() if not method.startswith("proxy_")}
     for index, (method, one) in enumerate(shown.items()):
         look = style.SERIES[index % len(style.SERIES)] | {"markersize": 3.5, "linewidth": 1.5}
@@ -31,10 +31,9 @@ def regret(name: str, methods: Mapping[str, Mapping[str, Any]]) -> Figure:
         axes.set_yscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    style.finish(
-        panels[0], title=f"{name}: regret on test", x="queries", y="mean regret", legend=True
-    )
+    style.finish(panels[0], title=f"{name}: regret on test", x="queries", y="mean regret")
     style.finish(panels[1], title="the same over training", x="charged hours", y="mean regret")
+    style.legend_below(figure, panels[0], columns=3)
     return figure
 
 

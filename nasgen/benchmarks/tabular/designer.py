@@ -1,10 +1,10 @@
 """nasgen on a table: its generator, told the accuracy that is wanted, and a process that ranks.
 
-Scores that no network is built for say which of the generator's networks are tried first. Then, in
-rounds: a Gaussian process is fitted to what was trained; it labels a sample of networks; the
-generator is trained on for some steps with those labels as a condition; networks of the highest
-accuracy are drawn from it, and neighbours of the best; the most promising of these are trained. No
-round looks at the whole space.
+Scores that no network is built for say which of the generator's networks are tried first: the best
+by them, then some ever further down. Then, in rounds: a Gaussian process is fitted to what was
+trained; it labels a sample of networks; the generator is trained on for some steps with those
+labels as a condition; networks of the highest accuracy are drawn from it, and neighbours of the
+best; the most promising of these are trained. No round looks at the whole space.
 """
 
 from typing import NamedTuple
@@ -23,7 +23,7 @@ _ASKED = (0.98, 1.0)  # quantiles of the labels of the sample, between which acc
 
 
 class Settings(NamedTuple):
-    """first: networks that zero-cost scores alone choose, before the process is asked.
+    """first: networks that zero-cost scores alone choose (`_spread`), before the process is asked.
     batch: networks of a round. draws: of the generator, a round. mutants: of the best, a round.
     sample: networks that it is trained on with; the others: see `Refit`."""
 
@@ -60,8 +60,7 @@ def search(
         one = children(jax.random.fold_in(keys["rounds"], number), "refit", "draws", "mutants")
         if not len(queried):
             found = _new(write.draw(one["draws"], params, settings.draws), queried, allowed)
-            found = found[np.argsort(-known.zero_cost[found], kind="stable")]
-            queried = found[: min(settings.first, num)]
+            queried = _spread(found, known.zero_cost, min(settings.first, num))
             continue
         seen, most = table.validation[queried], min(settings.batch, num - len(queried))
         process = gaussian_process.fit(known.features[queried], seen)
@@ -75,6 +74,17 @@ def search(
         found = gaussian_process.most_promising(process, known.features, seen, found, most)
         queried = np.concatenate([queried, found])
     return queried
+
+
+def _spread(
+    rows: Int[np.ndarray, " rows"], scores: Float[np.ndarray, " all"], num: int
+) -> Int[np.ndarray, " num"]:
+    """The best of these rows by a score, then others ever further down the ranks of their better
+    half: networks that are all alike would teach the process little."""
+    order = rows[np.argsort(-scores[rows], kind="stable")]
+    num = min(num, len(order))
+    ranks = np.geomspace(1, max(len(order) // 2, num, 1), num).round().astype(int) - 1
+    return order[np.maximum(ranks, np.arange(num))]
 
 
 def standardised(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

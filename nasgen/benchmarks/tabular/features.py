@@ -5,7 +5,7 @@ then ops with their parents and children, twice), the most common ones; logarith
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from nasgen.benchmarks.tabular.table import Table
 from nasgen.spaces import graphs
@@ -29,7 +29,7 @@ def features(table: Table) -> Float[np.ndarray, "rows features"]:
     return (found[:, kept] - found[:, kept].mean(0)[None]) / spread[kept][None]
 
 
-def _histograms(cells: CellBatch) -> Float[np.ndarray, "rows colours"]:
+def _histograms(cells: CellBatch) -> Int[np.ndarray, "rows colours"]:
     found, present = [], cells.nodes != ABSENT
     for colours in graphs.rounds_of_colours(cells, _ROUNDS):
         values, counts = np.unique(colours[present], return_counts=True)

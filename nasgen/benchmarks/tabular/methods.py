@@ -36,6 +36,7 @@ SEARCHES = {
     # a cell has no stages; a twenty-fifth of the population for a hundredth of the queries
     "hl_evo": ("paper", {"paper": {"spaces": 0, "population": 20}}),
 }
+# costs as the table has them; the others as the regressor reads them off a cell's latent
 PROXIES = "params", "macs", "log_snip_snr", "nwot"
 METHODS = ("nasgen", "surrogate", *SEARCHES, *(f"proxy_{name}" for name in PROXIES))
 BATCH = 5  # of the surrogate's queries, as many as nasgen's

@@ -32,7 +32,9 @@ def make_problem(
     edits. device, bound: on the latency that the table has of a device, in milliseconds."""
 
     def sample(key: Key[Array, ""], num: int) -> list[Architecture]:
-        return list(map(table.architecture, generator(key).integers(0, table.num_rows, num)))
+        return list(
+            map(table.architecture, generator(key).integers(0, table.num_rows, num).tolist())
+        )
 
     def mutate(key: Key[Array, ""], architecture: Architecture) -> Architecture:
         return table.architecture(table.mutate(key, table.row(architecture)))

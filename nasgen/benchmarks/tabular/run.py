@@ -2,7 +2,7 @@
 
 A method sees validation, is charged the recorded seconds of every training, and is judged by the
 test figure of the network that its validation picked. What the figures are called stands in
-`figures`. The rows that each method asked for are kept, a data set at a time.
+`figures`. The rows that each method asked for are kept, a data set and a seed at a time.
 """
 
 import json
@@ -101,7 +101,9 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
         data_set: {name: curves(table, one) for name, one in asked[data_set].items()}
         for data_set, table in loaded.items()
     }
-    words = dict(sees=first.sees, timing=first.timing, figures=config.plots)
+    read = tuple(name for name in known.proxies if name not in first.costs)
+    words = dict(sees=first.sees, timing=first.timing, read=read, published=benchmark.published)
+    words |= dict(networks=len(first.networks), figures=config.plots)
     report.write_report(workdir.path, config.benchmark, results, drawn, **words)
     write_results(workdir, results)
 
@@ -176,18 +178,22 @@ def _ask_all(
     bound: Bound | None,
     num: int,
 ) -> dict[str, Any]:
-    """Every seed of a method on a table. Those that leave nothing to chance are asked once."""
+    """Every seed of a method on a table. Those that leave nothing to chance are asked once. What
+    each seed asked is kept beside `file` until all are there, so that no seed is run twice."""
     file.parent.mkdir(exist_ok=True)
-    settings, rows, seconds = Settings(**config.nasgen.to_dict()), [], []
+    settings, part = Settings(**config.nasgen.to_dict()), file.with_suffix(".part")
+    kept = json.loads(part.read_text()) if part.exists() else {"rows": [], "seconds": []}
     chance = name != "surrogate" and not name.startswith("proxy_")
     seeds = config.seeds if chance else config.seeds[:1]
     with progress(len(seeds), label=f"{name}, {table.name}") as told:
-        for seed in seeds:
+        for number in range(len(kept["rows"]), len(seeds)):
             started = time.perf_counter()
-            key = jax.random.fold_in(jax.random.key(seed), METHODS.index(name))
+            key = jax.random.fold_in(jax.random.key(seeds[number]), METHODS.index(name))
             options = dict(settings=settings, bound=bound)
-            rows.append(ask(name, key, table, known, num, **options).tolist())
-            seconds.append(time.perf_counter() - started)
-            told(len(rows), "")
-    write_json(file, {"rows": rows, "seconds": seconds})
-    return {"seeds": len(rows)}
+            kept["rows"].append(ask(name, key, table, known, num, **options).tolist())
+            kept["seconds"].append(time.perf_counter() - started)
+            write_json(part, kept)
+            told(number + 1, "")
+    write_json(file, kept)
+    part.unlink()
+    return {"seeds": len(seeds)}

@@ -44,7 +44,8 @@ class Known(NamedTuple):
     """What is known of a table's networks, row by row, before any is trained.
 
     features: that the process reads. zero_cost: the score by which the first are chosen.
-    proxies: other scores, by name. bundle: the generator of its cells, if they are cells.
+    proxies: other scores, by name: costs of the table, and what a regressor reads.
+    bundle: the generator of its cells, if they are cells.
     """
 
     writer: Writer

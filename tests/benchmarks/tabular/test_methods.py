@@ -52,6 +52,18 @@ def test_nasgen_asks_the_best_by_scores_first_and_learns(known):
     assert found["nasgen"] > found["random"] + 0.5
 
 
+@pytest.mark.parametrize(("num", "left"), [(5, 250), (5, 7), (5, 3), (1, 9), (9, 12), (5, 0)])
+def test_the_first_are_the_best_by_scores_and_ever_worse(num, left):
+    scores = np.random.default_rng(0).permutation(300).astype(float)
+    rows = np.sort(np.random.default_rng(1).choice(300, left, replace=False))
+    chosen = designer._spread(rows, scores, num)
+    ranks = np.argsort(np.argsort(-scores[rows]))[np.searchsorted(rows, chosen)]
+    assert len(chosen) == min(num, left) and set(chosen) <= set(rows)
+    assert (np.diff(ranks) > 0).all() and (not left or ranks[0] == 0)
+    if left == 250:
+        assert ranks[-1] == 124 and (np.diff(np.diff(ranks)) > 0).all()
+
+
 def test_where_nothing_is_allowed_nothing_is_asked(known, monkeypatch):
     monkeypatch.setattr(designer, "_MAX_ROUNDS", 3)
     none = np.zeros(TABLE.num_rows, bool)

@@ -8,7 +8,11 @@ import sys
 import numpy as np
 import pytest
 
+from experiments.configs import bench_nb201
+from nasgen.benchmarks.tabular import run
 from nasgen.benchmarks.tabular.figures import Asked, curves
+from nasgen.benchmarks.tabular.methods import ask
+from nasgen.benchmarks.tabular.writer import Known
 from tests.benchmarks.tabular import made_up
 from tests.conftest import ROOT
 
@@ -83,3 +87,30 @@ def test_curves_never_rise_against_validation_and_hours_add_up():
     assert found["regret"].shape == found["hours"].shape == (2, 10)
     assert found["hours"][0, -1] == pytest.approx(table.seconds[:10].sum() / 3600)
     assert (found["regret"] >= 0).all()
+
+
+def test_no_seed_is_run_twice_where_a_run_was_interrupted(tmp_path, monkeypatch):
+    table, known = made_up.table(), Known(None, None, None, {})
+    config = bench_nb201.get_config()
+    config.seeds = (3, 4, 5)
+    asked = []
+
+    def interrupted(*args, **options):
+        asked.append(None)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return ask(*args, **options)
+
+    options = table, known, "random", None, 6
+    run._ask_all(config, tmp_path / "straight.json", *options)
+    monkeypatch.setattr(run, "ask", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run._ask_all(config, tmp_path / "resumed.json", *options)
+    assert not (tmp_path / "resumed.json").exists()
+    run._ask_all(config, tmp_path / "resumed.json", *options)
+    assert len(asked) == 4 and len(list(tmp_path.iterdir())) == 2
+    straight, resumed = (
+        json.loads((tmp_path / f"{name}.json").read_text())["rows"]
+        for name in ("straight", "resumed")
+    )
+    assert straight == resumed and len(resumed) == 3
