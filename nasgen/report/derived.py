@@ -63,6 +63,17 @@ def _depthwise(side: str) -> Callable[[Runs], float]:
     )
 
 
+def _over_authors(name: str) -> Callable[[Runs], list[float]]:
+    """nasgen's best T-CET over the best of the authors', of each seed."""
+
+    def ratios(runs: Runs) -> list[float]:
+        run = runs["bench_authors"]
+        both = run[f"{name}/best_score/all"], run[f"{name}/authors_best_score/all"]
+        return [ours / theirs for ours, theirs in zip(*both, strict=True)]
+
+    return ratios
+
+
 def _speedups(runs: Runs) -> dict[str, float]:
     """Native over chosen milliseconds of every case of the lowerings."""
     return {
@@ -116,6 +127,8 @@ DERIVED = {
     "fitness/trained_twice": _trained("twice"),
     "training/depthwise/nasgen": _depthwise("nasgen"),
     "training/depthwise/PyTorch": _depthwise("PyTorch"),
+    "authors/cifar": _over_authors("cifar"),
+    "authors/imagenet450m": _over_authors("imagenet450m"),
     "lowerings/num": lambda runs: len(_speedups(runs)),
     "lowerings/noise": _noise,
     "lowerings/slowest_ms": _slowest,

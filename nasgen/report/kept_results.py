@@ -25,7 +25,7 @@ def load(root: Path) -> dict[str, dict[str, Any]]:
         runs[folder.name] = flat(files.pop("results") | files)
     cards = [root / "nasgen/pretrained", root / "results"]
     runs |= {path.stem: _card(path) for folder in cards for path in sorted(folder.glob("*.json"))}
-    runs["derived"] = {name: _derived(name, runs) for name in DERIVED}
+    runs["derived"] = flat({name: _derived(name, runs) for name in DERIVED})
     return runs
 
 
