@@ -26,7 +26,7 @@ _INTRO = """Means over {seeds} seeds, with the 95 % interval of the mean; test f
 network that validation picked, in the benchmark's units. A query shows the {sees}. Seconds:
 {timing}."""
 _PROXIES = """Single proxies have a row each: none is chosen by what it found. Parameters and MACs
-are the benchmark's."""
+are the benchmark's, or counted where it has none."""
 _READ = """{names} are read off a cell's latent by the generator's regressor, which has seen cells
 of the space with this project's own scores, no accuracy; here they are computed for no network."""
 _PUBLISHED = """Scores by others are at hand for {published:,} of {networks:,} networks alone, so
@@ -67,7 +67,7 @@ def write_report(
         parts += [f"## {data_set}", _tests(results, data_set, list(methods))]
         if drawn:
             picture = f"{FIGURES}/regret_{data_set}.png"
-            parts.append(f"![Regret over queries and over charged seconds.]({picture})")
+            parts.append(f"![Regret on test.]({picture})")
     bounds = _bounds(results)
     parts += ["## Under a bound on latency", bounds] if bounds else []
     path = folder / REPORT

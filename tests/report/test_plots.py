@@ -10,14 +10,14 @@ from nasgen.report import plots, tabular_plots
 METHODS = "nasgen", "surrogate", "random", "evolution", "local_search", "hl_evo", "proxy_nwot"
 
 
-def _regret():
+def _regret(seconds=(1, 5)):
     rng = np.random.default_rng(0)
     return tabular_plots.regret(
         "a table",
         {
             name: {
                 "regret": np.minimum.accumulate(rng.exponential(1, (3, 50)), 1) + 0.01,
-                "hours": rng.uniform(1, 5, (3, 50)).cumsum(1),
+                "hours": rng.uniform(*seconds, (3, 50)).cumsum(1),
             }
             for name in METHODS
         },
@@ -48,3 +48,8 @@ def test_a_legend_lies_beside_all_axes(make, num):
 
 def test_a_score_is_named_as_in_the_text():
     assert _pareto().axes[0].get_ylabel() == "T-CET"
+
+
+def test_hours_are_drawn_where_trainings_differ():
+    assert len(_regret().axes) == 2
+    assert len(_regret(seconds=(1, 1)).axes) == 1
