@@ -7,6 +7,7 @@ A template is Markdown with placeholders. `RUN` names a run (`kept_results.load`
     {{RUN: KEY | ,.0f}}               a figure: 76,616; of a list all, with commas
     {{RUN: KEY/interval | .1%}}       its interval: 98.9 to 99.7 %
     {{RUN: KEY (interval) | .2r}}     the figure and its interval: .89 (.84 to .91)
+    {{RUN: KEY (interval?) | .2r}}    the same; the figure alone where it has no interval
     {{RUN: {a,b}/KEY | .1f}}          several, as cells of a table: 1.0 | 2.0
     {{RUN: KEY? | .1f}}               nothing where the run has no such figure
     {{RUN}}                           commit a66c573, 2 CPU cores, jax 0.10.2, 25 minutes
@@ -46,7 +47,7 @@ Run = Mapping[str, Any]  # figures by key, as `kept_results.flat` makes them
 _PLACEHOLDER = re.compile(r"\{\{(.+?)\}\}(?!\})")
 _EACH = re.compile(r"^\{\{each\n(.+?)\n\}\}\n([^\n]*)", re.MULTILINE | re.DOTALL)
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_KEY = re.compile(r"(.+?)(\?)?( \(interval\))?")
+_KEY = re.compile(r"(.+?)(\?)?( \(interval(\?)?\))?")
 _FORMAT = re.compile(r"(,?(?:\.\d+)?)([defg%rs]?)(?: ([*/])(-?[\d.]+(?:e-?\d+)?))?")
 
 
@@ -139,7 +140,7 @@ def _expanded(key: str) -> list[str]:
 
 
 def _figure(run: Run, text: str, write: Callable[[float], str], unit: str) -> str:
-    key, optional, interval = _KEY.fullmatch(text).groups()
+    key, optional, interval, if_any = _KEY.fullmatch(text).groups()
     value = _value(run, key)
     if value is None:
         if optional:
@@ -149,8 +150,10 @@ def _figure(run: Run, text: str, write: Callable[[float], str], unit: str) -> st
         between = " to " if key.endswith("/interval") else ", "
         return _written(value, write, between) + unit
     ends = _value(run, f"{key}/interval")
+    if ends is None and if_any:
+        return _written(value, write, ", ") + unit
     if ends is None:
-        raise ValueError(f"the figure `{key}` has no interval; leave `(interval)` out.")
+        raise ValueError(f"the figure `{key}` has no interval; write `(interval?)`.")
     return f"{_written(value, write, ', ')}{unit} ({_written(ends, write, ' to ')})"
 
 

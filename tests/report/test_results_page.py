@@ -60,6 +60,10 @@ def _render(template: str) -> str:
         ("run: rho (interval) | .2r", "-.50 (-.59 to -.39)"),
         ("run: rho | .2r *-1", ".50"),
         ("run: ours/at/8/mean (interval) | ,.0f", "76,616 (69,528 to 78,528)"),
+        (
+            "run: theirs/at/{8,50}/mean (interval?) | ,.0f",
+            "22,748 (18,725 to 27,627) | 29,056",
+        ),
         ("run: {ours,theirs}/at/{8,50}/mean? | ,.0f", "76,616 |  | 22,748 | 29,056"),
         ("run: times | .2s", "0.13 / 3,565"),
         ("run: times/native | .2s *10", "1.3"),
