@@ -1,8 +1,8 @@
 # make quickstart   a first network, from nothing but Python 3.11 and pip
 # make test         all quick tests (TEST_ARGS="-m slow" for the others)
 # make lint         ruff, as CI runs it
-# make results      RESULTS.md and README's figures from the runs in results/
-# make docs         the site, into build/site, and the pages of configs
+# make results      RESULTS.md and README's figures from the runs in results/, the pages of configs
+# make docs         the site, into build/site
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -24,9 +24,9 @@ lint: $(VENV)/.test
 
 results: $(VENV)/.plots
 	$(BIN)/python experiments/results.py
+	$(BIN)/python experiments/config_pages.py
 
 docs: $(VENV)/.docs
-	$(BIN)/python experiments/config_pages.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean:

@@ -12,8 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_the_pages_are_what_the_configs_give():
     for name, text in config_pages.pages(ROOT).items():
-        made = "python experiments/config_pages.py"
-        assert (ROOT / name).read_text() == text, f"{name}: run `{made}`"
+        assert (ROOT / name).read_text() == text, f"{name}: run `make results`"
 
 
 def test_every_key_of_a_design_run_is_explained():
