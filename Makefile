@@ -1,7 +1,8 @@
 # make quickstart   a first network, from nothing but Python 3.11 and pip
 # make test         all quick tests (TEST_ARGS="-m slow" for the others)
 # make lint         ruff, as CI runs it
-# make results      RESULTS.md and README's figures from the runs in results/
+# make results      RESULTS.md and README's figures from the runs in results/, the pages of configs
+# make docs         the site, into build/site
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ WORKDIR ?= runs/quickstart
 TEST_ARGS ?= -n 2 --dist loadfile
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test lint results clean
+.PHONY: quickstart test lint results docs clean
 
 quickstart: $(VENV)/.plots
 	$(BIN)/python experiments/run.py --config=experiments/configs/quickstart.py --workdir=$(WORKDIR)
@@ -23,6 +24,10 @@ lint: $(VENV)/.test
 
 results: $(VENV)/.plots
 	$(BIN)/python experiments/results.py
+	$(BIN)/python experiments/config_pages.py
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV) build *.egg-info
@@ -39,4 +44,8 @@ $(VENV)/.plots: setup.cfg pyproject.toml | $(BIN)/python
 
 $(VENV)/.test: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[plots,test]"
+	touch $@
+
+$(VENV)/.docs: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
 	touch $@

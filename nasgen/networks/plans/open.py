@@ -5,10 +5,13 @@ For series all windows are one column wide. The head of a dense task is that of 
 it, all at the final width.
 """
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 from nasgen.networks.plan import Builder, Layer, Plan, builder
 from nasgen.types import Architecture, Cell, Op, Task
+
+Chain = tuple[tuple[str, Layer], ...]  # layers by name, each reads the one before
 
 
 def make_plan(architecture: Architecture, ops: tuple[Op, ...], task: Task) -> Plan:
@@ -131,37 +134,53 @@ def _add_excitation(build: Builder, name: str, value: int, channels: int, ratio:
 
 
 @lru_cache(2**16)
-def op_layers(
-    op: Op, in_channels: int, channels: int, stride: int, dims: int = 2
-) -> tuple[tuple[str, Layer], ...]:
-    """The layers of one op, named: the paper's definitions, in the order they run."""
-    kernel, along = op.kernel, dict(dims=dims)
-    norm = dict(norm="affine")
-    if op.kind == "avg_pool":
-        pool = Layer("avg_pool", in_channels, in_channels, kernel, stride, norm="plain", **along)
-        match = Layer("conv", in_channels, channels, relu=True, bias=True, norm="affine")
-        return ("pool", pool), *([("match", match)] if in_channels != channels else ())
-    if op.kind == "conv":
-        conv = Layer("conv", in_channels, channels, kernel, stride, relu=True, **norm, **along)
-        return (("conv", conv),)
-    if op.kind in ("sep_conv", "dil_conv"):
-        dilation = 2 if op.kind == "dil_conv" else 1
-        widths = in_channels, in_channels
-        depth = Layer("depthwise", *widths, kernel, stride, dilation, relu=True, **along)
-        return ("depthwise", depth), ("pointwise", Layer("conv", in_channels, channels, **norm))
-    inner = inner_width(op.kind, in_channels)
+def op_layers(op: Op, in_channels: int, channels: int, stride: int, dims: int = 2) -> Chain:
+    """The layers of one op, named, in the order they run: the paper's definitions. Raises
+    ValueError for a kind that is not among `CHAINS`."""
+    if op.kind not in CHAINS:
+        raise ValueError(f"`kind` must be an op of the open space; got {op.kind!r}.")
+    return CHAINS[op.kind](in_channels, channels, op.kernel, stride, dims)
+
+
+def _pool(in_channels: int, channels: int, kernel: int, stride: int, dims: int) -> Chain:
+    options = dict(norm="plain", dims=dims)
+    pool = Layer("avg_pool", in_channels, in_channels, kernel, stride, **options)
+    match = Layer("conv", in_channels, channels, relu=True, bias=True, norm="affine")
+    return ("pool", pool), *([("match", match)] if in_channels != channels else ())
+
+
+def _conv(in_channels: int, channels: int, kernel: int, stride: int, dims: int) -> Chain:
+    options = dict(relu=True, norm="affine", dims=dims)
+    return (("conv", Layer("conv", in_channels, channels, kernel, stride, **options)),)
+
+
+def _separable(
+    in_channels: int, channels: int, kernel: int, stride: int, dims: int, *, dilation: int
+) -> Chain:
+    widths, options = (in_channels, in_channels), dict(relu=True, dims=dims)
+    depth = Layer("depthwise", *widths, kernel, stride, dilation, **options)
+    return ("depthwise", depth), ("pointwise", Layer("conv", in_channels, channels, norm="affine"))
+
+
+def _bottleneck(
+    in_channels: int, channels: int, kernel: int, stride: int, dims: int, *, expansion: float
+) -> Chain:
+    inner, options = int(in_channels * expansion), dict(relu=True, norm="affine")
     return (
-        ("expand", Layer("conv", in_channels, inner, relu=True, **norm)),
-        ("depthwise", Layer("depthwise", inner, inner, kernel, stride, relu=True, **norm, **along)),
-        ("project", Layer("conv", inner, channels, relu=True, **norm)),
+        ("expand", Layer("conv", in_channels, inner, **options)),
+        ("depthwise", Layer("depthwise", inner, inner, kernel, stride, dims=dims, **options)),
+        ("project", Layer("conv", inner, channels, **options)),
     )
 
 
+# Of inverted bottlenecks (mbconv) and bottlenecks (bconv).
 EXPANSIONS = {"mbconv_2": 2, "mbconv_3": 3, "mbconv_6": 6, "bconv_05": 0.5, "bconv_025": 0.25}
 
-
-def inner_width(kind: str, in_channels: int) -> int:
-    """Channels inside an inverted bottleneck (mbconv) or a bottleneck (bconv)."""
-    if kind not in EXPANSIONS:
-        raise ValueError(f"`kind` must be an op of the open space; got {kind!r}.")
-    return int(in_channels * EXPANSIONS[kind])
+# kind -> (in_channels, channels, kernel, stride, dims) -> the layers of such an op
+CHAINS: dict[str, Callable[[int, int, int, int, int], Chain]] = {
+    "avg_pool": _pool,
+    "conv": _conv,
+    "sep_conv": partial(_separable, dilation=1),
+    "dil_conv": partial(_separable, dilation=2),
+    **{kind: partial(_bottleneck, expansion=e) for kind, e in EXPANSIONS.items()},
+}
