@@ -7,7 +7,6 @@ The first one's output is passed on. When one ends badly, so do the others, and 
 the one that did are shown. The exit code is that of the first to end badly, 128 + S for signal S.
 """
 
-import os
 import signal
 import socket
 import subprocess
@@ -21,11 +20,12 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from experiments.run import LOST
 from launch.commands import RUN, Parser, run_command, shown, whole
+from nasgen.pipeline.environment import cpu_count
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 5.0  # seconds that the others have to end by themselves, and then to obey SIGTERM
-LOST = 75  # the exit code of one that only noticed that another had ended
 _LINES = 30  # of its output are shown
 
 
@@ -85,6 +85,7 @@ def watch(children: Sequence[Child]) -> int:
         time.sleep(0.1)
     _wait(processes, PATIENCE)  # those that are told of it, or fail alike, say so themselves
     bad = [i for i, one in enumerate(processes) if one.poll() not in (None, 0)]
+    # Not one that only noticed that another had ended.
     worst = min(bad, key=lambda i: (processes[i].returncode in (LOST, -signal.SIGABRT), i))
     end(children)
     code = processes[worst].returncode
@@ -115,17 +116,13 @@ def _wait(processes: Sequence[subprocess.Popen], seconds: float) -> None:
         time.sleep(0.05)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def main(argv: Sequence[str]) -> int:
     """Runs the command line `argv`; returns the exit code."""
     parser = Parser(prog="launch/local.py", description=__doc__, allow_abbrev=False)
     parser.add_argument("num", type=whole, metavar="N", help="how many processes")
     parser.add_argument("--dry_run", action="store_true", help="print the commands, start nothing")
     flags, arguments = parser.split(argv)
-    made = commands(arguments, flags.num, port=free_port(), cores=_cores())
+    made = commands(arguments, flags.num, port=free_port(), cores=cpu_count())
     if flags.dry_run:
         print(shown(made))
         return 0

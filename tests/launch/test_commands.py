@@ -5,6 +5,7 @@ import shlex
 import pytest
 
 from launch import commands, local, slurm
+from nasgen.pipeline.distributed import Place, place
 from tests.launch.printed import ARGUMENTS, LAUNCHERS, dry, inner, run_in
 
 
@@ -20,6 +21,9 @@ def test_dry_run_starts_nothing_and_the_run_gets_its_arguments(
             words = shlex.split(inner(words)) if on_worker else words
             found.append(words if not on_worker else words[: words.index("2>&1;")])
     assert found and all(run_in(words)[1] == ARGUMENTS for words in found)
+    places = [place(run_in(words)[0]) for words in found]
+    local_ones = [(one.num, one.index) for one in places if one != Place()]
+    assert local_ones == ([(3, 0), (3, 1), (3, 2)] if name == "local" else [])
     assert list(tmp_path.iterdir()) == []
 
 
