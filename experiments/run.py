@@ -4,11 +4,14 @@
 
 The same command on the same workdir resumes. Exit codes: 0 done, 2 the input cannot be used (one
 line on stderr says why; no workdir is left behind) or training by it diverged (the line says in
-which step; what was done before stays), 130 interrupted, anything else is a defect.
+which step; what was done before stays), 75 another process of this run ended, 130 interrupted,
+anything else is a defect. On several machines, or in several processes: see docs/launch.md.
 """
 
+import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,11 +20,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from nasgen import processes
 from nasgen.pipeline import config as rules
+from nasgen.pipeline import distributed
 from nasgen.pipeline.config import UserError
 
 FLAGS = ("config", "workdir")
 _NONE = re.compile(r"--?config\.([\w.]+)=None")  # leaves out what may be left out
+LOST, INTERRUPTED = 75, 130  # exit codes
 EXAMPLE = "--config=experiments/configs/quickstart.py"
 
 Pipeline = Callable[[ConfigDict, "Workdir"], None]
@@ -221,13 +227,24 @@ def main(argv: Sequence[str], *, pipelines: Mapping[str, Pipeline] = PIPELINES) 
     try:
         config, folder = parse(argv)
         rules.validate(config, pipelines=pipelines)
+        here = distributed.place(os.environ)
+        if here is not None:
+            distributed.join(here, config.pipeline)
         return _run(pipelines[config.pipeline], config, folder)
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted: the same command resumes this run", file=sys.stderr)
-        return 130
+        return INTERRUPTED
+    except Exception as error:
+        if not processes.is_lost(error):
+            raise
+        print(
+            "error: another process of this run has ended; the same commands resume it",
+            file=sys.stderr,
+        )
+        return LOST
 
 
 def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
@@ -278,7 +295,8 @@ def _run(pipeline: Pipeline, config: ConfigDict, folder: str) -> int:
             _keep_programs(workdir.path)
         print(f"{'Resuming' if workdir.resumed else 'Started'} {workdir.path}", flush=True)
         pipeline(config, workdir)
-        if workdirs.is_finished(workdir.path):
+        processes.wait_for_all("the end of the run")
+        if processes.is_first() and workdirs.is_finished(workdir.path):
             print(f"Finished: {results}")
     except UserError:
         workdirs.discard_workdir(workdir)
@@ -326,5 +344,19 @@ def _wrong_type(error: Exception, values: flags.FlagValues, argv: Sequence[str])
     return f"`--config.{key}` must be {words.get(kind, f'a {kind}')}; got {given!r}."
 
 
+def _leave(code: int) -> None:
+    """Ends the process, at once where the others of its run cannot come to the end with it."""
+    if code not in (0, 2) and processes.joined():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    try:
+        _code = main(sys.argv)
+    except Exception:
+        traceback.print_exc()
+        _code = 1
+    _leave(_code)

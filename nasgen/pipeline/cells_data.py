@@ -25,6 +25,7 @@ from nasgen.pipeline.labels import (
     score_conditions,
 )
 from nasgen.pipeline.measurements import load_measurements
+from nasgen.pipeline.workdir import save_arrays
 from nasgen.spaces import SPACES, Space, graphs
 from nasgen.training.progress import progress
 from nasgen.types import MAX_OP_NODES, CellBatch
@@ -120,7 +121,7 @@ def score_chunk(config: ConfigDict, folder: Path, index: int) -> dict[str, Any]:
     """SNIP-SNR and NWOT of a chunk of the labelled cells."""
     rows = labelled_rows(config, len(load_cells(folder).nodes))[list(chunks(config)[index])]
     scores = _score(config, folder, rows, "scores", f"cells {index + 1}/{len(chunks(config))}")
-    np.savez(folder / label_file(index), scores=scores)
+    save_arrays(folder / label_file(index), scores=scores)
     return {"num_scored": len(rows), "num_not_finite": int((~np.isfinite(scores)).any(1).sum())}
 
 
@@ -130,7 +131,7 @@ def score_again(config: ConfigDict, folder: Path) -> dict[str, Any]:
     data = load_dataset(config, folder)
     rows = data.scored[data.held[data.scored]][: config.num_again]
     scores = _score(config, folder, rows, "again", "again")
-    np.savez(folder / "again.npz", rows=rows, scores=scores)
+    save_arrays(folder / "again.npz", rows=rows, scores=scores)
     return {"num_scored": len(rows)}
 
 

@@ -33,6 +33,7 @@ from nasgen.pipeline.cells_data import (
 from nasgen.pipeline.chunks import encode_all
 from nasgen.pipeline.labels import CONDITIONS, NUM_COSTS
 from nasgen.pipeline.pretrain_fit import fit_model, load_params
+from nasgen.pipeline.workdir import save_arrays
 from nasgen.pretrained.bundle import Scaling, scaling_of
 from nasgen.spaces import SPACES
 from nasgen.training.state import averaged
@@ -94,7 +95,7 @@ def train_vae(config: ConfigDict, folder: Path) -> dict[str, Any]:
     start = graph_vae.init(keys["init"], sizes)
     fitted = fit_model(loss_fn, start, batch_fn, keys["train"], settings, folder / "vae")
     params = averaged(fitted.state)[0]
-    np.savez(folder / "vae.npz", **flatten(params))
+    save_arrays(folder / "vae.npz", **flatten(params))
     return {"final_loss": fitted.history[-1]["loss"]}
 
 
@@ -198,7 +199,7 @@ def train_flow(config: ConfigDict, folder: Path) -> dict[str, Any]:
     start = flow.init(keys["init"], sizes)
     fitted = fit_model(loss_fn, start, batch_fn, keys["train"], settings, folder / "flow")
     params = averaged(fitted.state)[0]
-    np.savez(folder / "flow.npz", **flatten(params))
+    save_arrays(folder / "flow.npz", **flatten(params))
     index = np.flatnonzero(held)[:256]
     options = dict(config=sizes, key=keys["eval"], trace="hutchinson")
     nats = flow.log_prob(params, space.latents[index], space.conditions[index], **options)

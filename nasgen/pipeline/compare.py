@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from nasgen import processes
 from nasgen.networks.costs import count
 from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
@@ -44,6 +45,7 @@ def run(config: ConfigDict, workdir: Workdir, request: Request) -> None:
             f"train_{name}",
             (f"{name}/trained.npz", f"{name}/train"),
             partial(_train, config, request, other),
+            together=True,
         ),
         Stage(
             f"deliver_{name}",
@@ -52,6 +54,8 @@ def run(config: ConfigDict, workdir: Workdir, request: Request) -> None:
         ),
     ]
     run_stages(workdir, stages)
+    if not processes.is_first():
+        return
     both = deliver.results(config, workdir.path, request, [stage.name for stage in stages])
     beside = _results(other, workdir.path)
     write_results(workdir, {**both, **{f"{name}/{k}": v for k, v in beside.items()}})

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Key
 from ml_collections import ConfigDict
 
+from nasgen import processes
 from nasgen.compile_clock import CLOCK
 from nasgen.keys import children
 from nasgen.pipeline import deliver, finalists
@@ -28,7 +29,7 @@ from nasgen.pipeline.kept_search import found_to_json, kept_search
 from nasgen.pipeline.problems import make_problem
 from nasgen.pipeline.request import Request
 from nasgen.pipeline.stages import Stage, run_stages
-from nasgen.pipeline.workdir import Workdir, write_json, write_results
+from nasgen.pipeline.workdir import Workdir, save_arrays, write_json, write_results
 from nasgen.search.methods import configured
 from nasgen.search.problem import BudgetError, Problem
 from nasgen.search.state import SearchState, scores
@@ -39,6 +40,8 @@ def run(config: ConfigDict, workdir: Workdir, request: Request) -> None:
     """All stages of the run for a request, which `load_request` makes of the config."""
     stages = stages_of(config, workdir, request)
     run_stages(workdir, stages)
+    if not processes.is_first():
+        return
     names = [stage.name for stage in stages]
     write_results(workdir, deliver.results(config, workdir.path, request, names))
     print(deliver.in_words(workdir.path), flush=True)
@@ -50,18 +53,27 @@ def stages_of(config: ConfigDict, workdir: Workdir, request: Request) -> list[St
     draws = config.report.plots and find_spec("matplotlib") is not None
     stages = [
         Stage(
-            "search", ("search.json", "candidates.npz"), lambda: _search(config, request, workdir)
+            "search",
+            ("search.json", "candidates.npz"),
+            lambda: _search(config, request, workdir),
+            together=True,
         ),
-        Stage("baselines", ("baselines.json",), lambda: _baselines(config, request, workdir)),
+        Stage(
+            "baselines",
+            ("baselines.json",),
+            lambda: _baselines(config, request, workdir),
+            together=True,
+        ),
     ]
     if config.design.finalists:
         halve = partial(_finalists, config, request, folder)
-        stages.append(Stage("finalists", (finalists.FILE,), halve))
+        stages.append(Stage("finalists", (finalists.FILE,), halve, together=True))
     stages += [
         Stage(
             "train",
             ("trained.npz", "train"),
             lambda: deliver.train(config, request, folder, key=training_key(config)),
+            together=True,
         ),
         Stage(
             "deliver",
@@ -122,7 +134,7 @@ def _search(config: ConfigDict, request: Request, workdir: Workdir) -> dict[str,
     except BudgetError as error:
         raise UserError(str(error)) from None
     noted = _noted(state)
-    np.savez(workdir.path / "candidates.npz", **noted)
+    save_arrays(workdir.path / "candidates.npz", **noted)
     write_json(workdir.path / "search.json", found_to_json(state, problem, request.space))
     inside, first = noted["inside"], noted["fresh"] & (noted["round"] == 0)
     announce("search", f"{inside.sum()} of {len(inside)} generated networks keep the budget")

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Key
 from ml_collections import ConfigDict
 
+from nasgen import processes
 from nasgen.data.task import Dataset
 from nasgen.keys import children, generator
 from nasgen.networks.plan import Plan
@@ -58,17 +59,26 @@ def train_finalists(
     architectures = [architecture_from_json(one["architecture"], space) for one in networks]
     plans = [make_plan(one, space.ops, dataset.task) for one in architectures]
     index = {one: number for number, one in enumerate(architectures)}
-    rounds, known = [], _trained_before(folder, networks)
+    rounds = []
+    before = processes.from_first(lambda: list(_trained_before(folder, networks).items()))
+    known = {tuple(place): value for place, value in before}
     seed = int(generator(keys["training"]).integers(2**32))
     sign = 1 if METRICS[dataset.task.metric].higher else -1
 
     def train(some: list[Architecture], steps: int) -> np.ndarray:
-        rounds.append({"steps": steps, "networks": [index[one] for one in some], "values": []})
-        for number in rounds[-1]["networks"]:
-            value = known.get((steps, number))
-            if value is None:
-                value = _train(config, dataset, plans[number], number, steps, seed)
-            rounds[-1]["values"].append(value)
+        numbers = [index[one] for one in some]
+        rounds.append({"steps": steps, "networks": numbers, "values": []})
+
+        def value_of(number: int) -> float:
+            if (steps, number) in known:
+                return known[steps, number]
+            return _train(config, dataset, plans[number], number, steps, seed)
+
+        each = processes.count()  # processes train one each, and tell the others
+        for start in range(0, len(numbers), each):
+            mine = numbers[start + processes.index() : start + each][:1]
+            told = processes.gathered([value_of(number) for number in mine])
+            rounds[-1]["values"] += [value for values in told for value in values]
             write_json(folder / FILE, {"networks": networks, "rounds": rounds, "winner": None})
         return sign * np.array(rounds[-1]["values"])
 

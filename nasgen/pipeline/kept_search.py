@@ -9,11 +9,13 @@ with a sha256 manifest, `stages/NAME-state.json`, written last: what it names is
 import json
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from nasgen import processes
 from nasgen.arrays import flatten
 from nasgen.pipeline.workdir import STAGES, Workdir, finish_stage, stage_done, write_json
 from nasgen.search.loop import search
@@ -63,7 +65,10 @@ def kept_search(
 
 
 def save_state(workdir: Workdir, name: str, state: SearchState, space: Space) -> None:
-    """Writes the state, then its manifest, then removes what the manifest named before."""
+    """Writes the state, then its manifest, then removes what the manifest named before; in the
+    first process of a run."""
+    if not processes.is_first():
+        return
     folder = workdir.path / FOLDER
     folder.mkdir(exist_ok=True)
     stem = f"{name}-{state.evaluations}-{state.round}"
@@ -83,9 +88,15 @@ def save_state(workdir: Workdir, name: str, state: SearchState, space: Space) ->
 def load_state(workdir: Workdir, name: str, problem: Problem, space: Space) -> SearchState | None:
     """The state of this name, None where there is no whole one."""
     manifest = workdir.path / STAGES / f"{name}-state.json"
-    if not manifest.exists() or not stage_done(workdir, f"{name}-state"):
+    if not stage_done(workdir, f"{name}-state"):
         return None
-    about, arrays = sorted(workdir.path / one for one in json.loads(manifest.read_text())["files"])
+    files = processes.from_first(lambda: sorted(json.loads(manifest.read_text())["files"]))
+    state = _read_state(*(workdir.path / one for one in files), problem, space)
+    processes.wait_for_all(f"read {name}-state")  # before anybody goes on and replaces it
+    return state
+
+
+def _read_state(about: Path, arrays: Path, problem: Problem, space: Space) -> SearchState:
     values: dict[str, Any] = json.loads(about.read_text())
     networks = [architecture_from_json(one, space) for one in values["architectures"]]
     with np.load(arrays) as file:

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
+from nasgen import processes
 from nasgen.keys import children, generator
 from nasgen.networks.latency import (
     Signature,
@@ -124,19 +125,25 @@ EFFORT = Effort()  # of what is kept
 
 def kept(path: Path | None, *, batch: int = 1, effort: Effort = EFFORT) -> Measured:
     """What `path` (by default a file in the user's cache) holds for this device, which is measured
-    and added where it is missing. Raises ValueError where the file is another."""
-    path = path or default_file()
+    and added where it is missing; in a run of several processes, what the first one's does. Raises
+    ValueError where the file is another."""
+    found = processes.from_first(lambda: _kept(path or default_file(), batch, effort))
+    try:
+        return measured_from_json(found)
+    except (KeyError, TypeError):
+        raise ValueError(
+            f"the file of latencies must hold {Measured._fields}; got {path or default_file()}."
+        ) from None
+
+
+def _kept(path: Path, batch: int, effort: Effort) -> Any:
+    """The entry of the file, made where it is missing."""
     entries = _read(path)
     name = f"{device_name()}, batch {batch}"
     if name not in entries:
         entries[name] = measured_to_json(measure(jax.random.key(0), effort, batch=batch))
         _write(path, entries)
-    try:
-        return measured_from_json(entries[name])
-    except (KeyError, TypeError):
-        raise ValueError(
-            f"the file of latencies must hold {Measured._fields}; got {path}."
-        ) from None
+    return entries[name]
 
 
 def measured_to_json(found: Measured) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 The file holds the holder's pid and host as JSON, and the holder keeps an advisory lock (flock) on
 it, which the kernel drops when the process ends, however it ends. A file without such a lock is
 therefore stale on the host that wrote it, even where its pid has been given to another process. On
-another host nothing can be known, so the file is believed.
+another host nothing can be known, so the file is believed; unless both were started by one launch
+(`NASGEN_LAUNCH`: a job of SLURM, a pod of a name), which runs once at a time: after a pre-emption
+it goes on elsewhere.
 """
 
 import fcntl
@@ -27,16 +29,17 @@ def acquire(folder: Path) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             held = not _try_flock(descriptor)
-            pid, host = _holder(descriptor)
-            here = socket.gethostname()
-            if held or (host is not None and host != here):
+            pid, host, launch = _holder(descriptor)
+            here, own = socket.gethostname(), os.environ.get("NASGEN_LAUNCH")
+            elsewhere = host is not None and host != here
+            if held or (elsewhere and not (own and own == launch)):
                 remedy = "wait for it" if held else f"if that process has ended, delete {path}"
                 raise UserError(
                     f"`--workdir` {folder} is in use by process {pid or 'unknown'} on "
                     f"{host or here}; {remedy}."
                 )
             if _same_file(descriptor, path):
-                record = json.dumps({"pid": os.getpid(), "host": here})
+                record = json.dumps({"pid": os.getpid(), "host": here, "launch": own})
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, record.encode(), 0)
                 return descriptor
@@ -59,17 +62,18 @@ def _try_flock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     except OSError:  # A file system without flock: the pid is all there is.
-        pid, host = _holder(descriptor)
+        pid, host, _ = _holder(descriptor)
         return pid is None or host != socket.gethostname() or not _alive(pid)
     return True
 
 
-def _holder(descriptor: int) -> tuple[int | None, str | None]:
+def _holder(descriptor: int) -> tuple[int | None, str | None, str | None]:
+    """Its pid, host and launch."""
     try:
         record = json.loads(os.pread(descriptor, 4096, 0))
-        return int(record["pid"]), str(record["host"])
+        return int(record["pid"]), str(record["host"]), record.get("launch")
     except (ValueError, KeyError, TypeError):
-        return None, None
+        return None, None, None
 
 
 def _alive(pid: int) -> bool:

@@ -28,6 +28,7 @@ from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import macro_networks
 from nasgen.pipeline.fitness import describe, expected_accuracy
 from nasgen.pipeline.macro_networks import OPEN, Networks, Pool
+from nasgen.pipeline.workdir import save_arrays
 from nasgen.proxies import PROXIES
 from nasgen.proxies.engine import score
 from nasgen.training.progress import progress
@@ -169,7 +170,7 @@ def score_chunk(config: ConfigDict, folder: Path, *, index: int) -> dict[str, An
             done += len(own)
             report(done, f"{task.input_shape[0]} px")
     vectors = np.array([features(plan) for plan in plans])
-    np.savez(folder / score_chunks(config)[index], scores=scores, features=vectors)
+    save_arrays(folder / score_chunks(config)[index], scores=scores, features=vectors)
     return {"num_scored": len(scores), "num_not_finite": int((~np.isfinite(scores)).sum())}
 
 

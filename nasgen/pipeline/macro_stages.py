@@ -35,6 +35,7 @@ from nasgen.pipeline import macro_networks
 from nasgen.pipeline.cell_generator import clusters_of
 from nasgen.pipeline.macro_quality import SOURCES, described, standing, trained
 from nasgen.pipeline.pretrain_fit import fit_model, load_params
+from nasgen.pipeline.workdir import save_arrays
 from nasgen.pretrained.bundle import load_accuracy, load_cells
 from nasgen.spaces import SPACES
 from nasgen.spaces.macro import MAX_STAGES, unpack
@@ -154,7 +155,7 @@ def train_macro(config: ConfigDict, folder: Path) -> dict[str, Any]:
 
     params = macro.init(keys["init"], sizes)
     fitted = fit_model(loss_fn, params, batch_fn, keys["train"], settings, folder / "macro")
-    np.savez(folder / "macro.npz", **flatten(fitted.state.average[0]))
+    save_arrays(folder / "macro.npz", **flatten(fitted.state.average[0]))
     loss = jax.jit(lambda p, c, t: loss_fn(p, (), (c, t), keys["eval"])[0])
     index = np.flatnonzero(held)[:512]
     held_out_loss = float(loss(fitted.state.average[0], contexts[index], tokens[index]))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from nasgen import pretrained
+from nasgen import pretrained, processes
 from nasgen.pipeline import cells_data, cells_figures, cells_fit, clusters
 from nasgen.pipeline.config import (
     COMMON,
@@ -94,7 +94,11 @@ def stages(config: ConfigDict, folder: Path) -> list[Stage]:
         ("figures", cells_figures.measure, ()),
         ("clusters", clusters.describe_clusters, (clusters.FILE,)),
     ]
-    return [Stage(name, files, partial(function, config, folder)) for name, function, files in rows]
+    alone = "cells", "metric", "figures", "clusters"
+    return [
+        Stage(name, files, partial(function, config, folder), together=name not in alone)
+        for name, function, files in rows
+    ]
 
 
 def run(config: ConfigDict, workdir: Workdir) -> None:
@@ -106,6 +110,8 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     folder = workdir.path
     wanted = stages(config, folder)
     run_stages(workdir, wanted)
+    if not processes.is_first():
+        return
     figures = _figures(config, folder, [stage.name for stage in wanted])
     what = f"nasgen's generator of cells of space {config.space}"
     space = SPACES[config.space]

@@ -16,14 +16,14 @@ from nasgen.training.state import init_state
 
 
 def fit_model(loss_fn, params, batch_fn, key, settings: ConfigDict, folder: Path) -> Fitted:
-    """AdamW with warm-up, cosine and clipping, averaged weights; resumes from `folder`."""
+    """AdamW with warm-up, cosine and clipping, averaged weights (host arrays); resumes."""
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, settings.learning_rate, settings.steps // 50, settings.steps
     )
     tx = optax.chain(
         optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=settings.weight_decay)
     )
-    return fit(
+    fitted = fit(
         loss_fn,
         init_state(params, tx, key, average=True),
         batch_fn,
@@ -36,6 +36,8 @@ def fit_model(loss_fn, params, batch_fn, key, settings: ConfigDict, folder: Path
         mesh=default_mesh(),
         label=f"training {folder.name}",
     )
+    state = fitted.state._replace(average=jax.device_get(fitted.state.average))
+    return fitted._replace(state=state)
 
 
 def load_params(file: Path, init: Callable[..., Any], sizes: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from nasgen import pretrained
+from nasgen import pretrained, processes
 from nasgen.pipeline import macro_figures, macro_stages
 from nasgen.pipeline.config import (
     COMMON,
@@ -73,7 +73,11 @@ def stages(config: ConfigDict, folder: Path) -> list[Stage]:
         ("macro", macro_stages.train_macro, ("macro.npz",)),
         ("asked", _asked, ()),
     ]
-    return [Stage(name, files, partial(function, config, folder)) for name, function, files in rows]
+    alone = "pool", "draw", "networks", "asked"
+    return [
+        Stage(name, files, partial(function, config, folder), together=name not in alone)
+        for name, function, files in rows
+    ]
 
 
 def _asked(config: ConfigDict, folder: Path) -> dict[str, float]:
@@ -91,6 +95,8 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     folder = workdir.path
     wanted = stages(config, folder)
     run_stages(workdir, wanted)
+    if not processes.is_first():
+        return
     figures, total, compiling = {}, 0.0, 0.0
     for name in (one.name for one in wanted):
         stage = read_stage(folder, name)

@@ -6,21 +6,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nasgen import processes
 from nasgen.compile_clock import CLOCK
 from nasgen.data.rows import Unreadable
 from nasgen.pipeline.config import UserError
-from nasgen.pipeline.workdir import Workdir, finish_stage, stage_done, write_json
+from nasgen.pipeline.workdir import Workdir, finish_stage, plain, stage_done, write_json
 from nasgen.training.fit import Diverged
 from nasgen.training.progress import announce, duration
 
 
 class Stage(NamedTuple):
     """name: also of its manifest. files: what it writes, below the workdir. run: the work; what it
-    returns goes to `stage_NAME.json` with the seconds it took."""
+    returns goes to `stage_NAME.json` with the seconds it took. together: whether every process of
+    the run takes part, as where networks are scored or trained; else the first one works alone."""
 
     name: str
     files: tuple[str, ...]
     run: Callable[[], dict | None]
+    together: bool = False
 
 
 def run_stages(workdir: Workdir, stages: Sequence[Stage]) -> None:
@@ -36,7 +39,7 @@ def run_stages(workdir: Workdir, stages: Sequence[Stage]) -> None:
         fresh = True
         started, compiled = time.perf_counter(), CLOCK.seconds
         try:
-            figures = stage.run() or {}
+            figures = (stage.run() if stage.together else _alone(stage)) or {}
         except (Diverged, Unreadable) as error:
             raise UserError(f"stage {stage.name} cannot go on. {error}") from error
         seconds = time.perf_counter() - started
@@ -44,7 +47,13 @@ def run_stages(workdir: Workdir, stages: Sequence[Stage]) -> None:
         report = _report(stage.name)
         write_json(workdir.path / report, {**figures, **times})
         finish_stage(workdir, stage.name, [*stage.files, report])
+        processes.wait_for_all(stage.name)  # what the first one wrote is there for the others
         announce(stage.name, f"done in {duration(seconds)}")
+
+
+def _alone(stage: Stage) -> dict | None:
+    """What it returns, in the process that does it."""
+    return processes.from_first(lambda: plain(stage.run()), error=UserError)
 
 
 def read_stage(folder: Path, name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from nasgen import published
+from nasgen import processes, published
 from nasgen.data.task import Dataset
 from nasgen.keys import children
 from nasgen.networks.costs import count
@@ -63,13 +63,16 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
         chosen = choose(config)
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from None
+    train = partial(_train, config, chosen, workdir.path)
     run_stages(
         workdir,
         [
-            Stage("train", ("trained.npz", "train"), partial(_train, config, chosen, workdir.path)),
+            Stage("train", ("trained.npz", "train"), train, together=True),
             Stage("deliver", ("network",), partial(_hand_over, config, chosen, workdir.path)),
         ],
     )
+    if not processes.is_first():
+        return
     stages = {name: read_stage(workdir.path, name) for name in ("train", "deliver")}
     seconds = {f"seconds/{name}": stage["seconds"] for name, stage in stages.items()}
     found = {k: v for k, v in stages["deliver"].items() if not isinstance(v, str)}

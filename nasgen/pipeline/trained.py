@@ -23,6 +23,7 @@ from nasgen.networks.latency_model import Predictor, predict
 from nasgen.networks.network import Network, init_network
 from nasgen.networks.plan import Plan
 from nasgen.pipeline.task_data import recipe_of
+from nasgen.pipeline.workdir import save_arrays
 from nasgen.report import words
 from nasgen.spaces.space import Space
 from nasgen.training.progress import announce
@@ -60,7 +61,7 @@ def train(
     if units is not None:
         last = next(step for step in reversed(plan.steps) if step.layer.bias)
         variables = in_units(variables, last.name, units)
-    np.savez(folder / "trained.npz", **flatten(variables))
+    save_arrays(folder / "trained.npz", **flatten(variables))
     return {f"validation_{dataset.task.metric}": found.value, "kept_step": found.step}
 
 

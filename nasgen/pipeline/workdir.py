@@ -6,6 +6,9 @@
 
 A folder comes into being whole (config and environment in it) or not at all. The same command on
 the same workdir resumes: a stage is skipped when every file in its manifest has its hash.
+
+In a run of several processes the first one opens the folder and writes; the others see the same
+folder and read in it. What they must agree on the first one decides and tells.
 """
 
 import hashlib
@@ -13,6 +16,7 @@ import json
 import math
 import os
 import shutil
+import socket
 import sys
 import uuid
 from collections.abc import Iterable, Mapping
@@ -22,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from nasgen import processes
 from nasgen.pipeline import lock
 from nasgen.pipeline.config import UserError, flat
 from nasgen.pipeline.environment import environment
@@ -33,8 +38,8 @@ class Workdir(NamedTuple):
     """An open workdir.
 
     path: absolute. resumed: it held this run before. finished: its results are there and whole.
-    lock: descriptor of the lock (`None` when finished). created: folders made for it, outermost
-    first.
+    lock: descriptor of the lock (`None` when finished, and where another process of the run holds
+    it). created: folders made for it, outermost first.
     """
 
     path: Path
@@ -48,10 +53,29 @@ def open_workdir(path: str | Path, config: ConfigDict) -> Workdir:
     """Creates the workdir of a run, or opens it again.
 
     Raises `UserError`, leaving nothing behind: a path that cannot be a workdir, one that holds
-    something else or the run of another config, one that another process works in.
+    something else or the run of another config, one that another run works in, one that not every
+    process of this run sees.
     """
     path = Path(os.path.abspath(Path(path).expanduser()))
     given = plain(config.to_dict())
+    opened = None
+
+    def open_it() -> dict[str, bool]:
+        nonlocal opened
+        opened = _open(path, given)
+        return {"resumed": opened.resumed, "finished": opened.finished}
+
+    said = processes.from_first(open_it, error=UserError)
+    workdir = opened or Workdir(path, **said, lock=None)
+    try:
+        _check_together(path, given)
+    except BaseException:
+        discard_workdir(workdir)
+        raise
+    return workdir
+
+
+def _open(path: Path, given: dict[str, Any]) -> Workdir:
     try:
         if not _examine(path, given):
             created = _fill(path, given) if path.is_dir() else _create(path, given)
@@ -74,14 +98,33 @@ def open_workdir(path: str | Path, config: ConfigDict) -> Workdir:
         raise UserError(f"`--workdir` {path} cannot be used: {reason}; name another.") from None
 
 
+def _check_together(path: Path, given: dict[str, Any]) -> None:
+    """Raises UserError where a process has another config, or does not see the folder."""
+    own = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
+    places = processes.gathered([own, (path / CONFIG).exists(), socket.gethostname()])
+    for number, (other, sees, host) in enumerate(places):
+        if other != places[0][0]:
+            raise UserError(
+                f"the command must be the same in every process; process {number} on {host} was "
+                "given another config than the first."
+            )
+        if not sees:
+            raise UserError(
+                f"`--workdir` must be a folder that every process sees; process {number} on {host} "
+                f"sees no run in {path}: name a folder of a shared disk."
+            )
+
+
 def close_workdir(workdir: Workdir) -> None:
-    """Lets other processes in."""
+    """Lets other runs in."""
     if workdir.lock is not None:
         lock.release(workdir.path, workdir.lock)
 
 
 def discard_workdir(workdir: Workdir) -> None:
     """Removes a workdir that this process created and nothing was written to; closes any other."""
+    if not processes.is_first():
+        return
     fresh = {CONFIG, ENVIRONMENT, lock.LOCK}
     if workdir.resumed or not {one.name for one in workdir.path.iterdir()} <= fresh:
         close_workdir(workdir)
@@ -121,18 +164,20 @@ def damaged_files(path: Path, name: str) -> tuple[str, ...] | None:
 
 def stage_done(workdir: Workdir, name: str) -> bool:
     """Whether stage `name` may be skipped. Damaged files are named on stderr, to be made again."""
-    damaged = damaged_files(workdir.path, name)
+    damaged = processes.from_first(lambda: damaged_files(workdir.path, name))
     if damaged:
         print(
             f"stage {name}: damaged or missing: {', '.join(damaged)}; doing it again",
             file=sys.stderr,
             flush=True,
         )
-    return damaged == ()
+    return damaged is not None and not damaged
 
 
 def finish_stage(workdir: Workdir, name: str, files: Iterable[str | Path]) -> None:
     """Records the files (or folders of files) that stage `name` wrote, with their sha256."""
+    if not processes.is_first():
+        return
     hashes = {}
     for file in files:
         start = workdir.path / file
@@ -153,8 +198,11 @@ def write_results(workdir: Workdir, results: Mapping[str, Any]) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON so that the file is there whole or as before. Numbers that are not finite: null.
 
-    Arrays become lists, records (`NamedTuple`) dicts. Raises `TypeError` for anything else.
+    Arrays become lists, records (`NamedTuple`) dicts. Raises `TypeError` for anything else. The
+    first process of a run writes, the others do nothing.
     """
+    if not processes.is_first():
+        return
     content = json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
     temporary = _beside(path)
     try:
@@ -166,6 +214,12 @@ def write_json(path: Path, value: Any) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def save_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Writes an .npz file, in the first process of a run."""
+    if processes.is_first():
+        np.savez(path, **arrays)
 
 
 def plain(value: Any) -> Any:

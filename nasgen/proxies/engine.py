@@ -5,7 +5,7 @@ time), then it is walked once for every pass that the proxies need. Processes ta
 network, devices of a process the next that is left; no score depends on who computed it.
 """
 
-import json
+import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jaxtyping import Array, Float, Key, Num
 
+from nasgen import processes
 from nasgen.keys import generator
 from nasgen.networks.padding import draw_weights
 from nasgen.networks.plan import Plan
@@ -76,11 +76,11 @@ def score(
     def prepare(programs: Programs, mine: Sequence[Plan]) -> None:
         compile_for(mine, needs, len(images), dtype=dtype, programs=programs)
 
-    indices = list(range(jax.process_index(), len(plans), jax.process_count()))
+    indices = list(range(processes.index(), len(plans), processes.count()))
     mine = [plans[index] for index in indices]
     devices = jax.local_devices() if devices is None else devices
     found = _over_devices(mine, devices, prepare, score_one, double, on_scored)
-    found = _from_all_processes(dict(zip(indices, found, strict=True)))
+    found = _from_all_processes(dict(zip(indices, found, strict=True)), plans)
     values = {name: np.full(len(plans), np.nan) for name in proxies}
     reasons: dict[tuple[str, int], str] = {}
     for index, row in sorted(found.items()):
@@ -128,19 +128,19 @@ def _over_devices(
     return found
 
 
-def _from_all_processes(mine: dict[int, Any]) -> dict[int, Any]:
-    """The union of every process's entries (JSON values)."""
-    if jax.process_count() == 1:
+def _from_all_processes(mine: dict[int, Any], plans: Sequence[Plan]) -> dict[int, Any]:
+    """The union of every process's entries (JSON values). Raises RuntimeError where they were not
+    asked for the same plans."""
+    if processes.count() == 1:
         return mine
-    text = np.frombuffer(json.dumps(mine).encode(), np.uint8)
-    sizes = multihost_utils.process_allgather(np.array([len(text)]))
-    padded = np.zeros(sizes.max(), np.uint8)
-    padded[: len(text)] = text
-    rows = multihost_utils.process_allgather(padded)
-    found = {}
-    for row, size in zip(rows, sizes.ravel(), strict=True):
-        found |= {int(index): value for index, value in json.loads(bytes(row[:size])).items()}
-    return found
+    asked = hashlib.sha256(repr(plans).encode()).hexdigest()
+    told = processes.gathered([asked, list(mine.items())])
+    if len({asked for asked, _ in told}) > 1:
+        raise RuntimeError(
+            "`plans` must be the same in every process; they differ: the machines of one run must "
+            "be of one kind, with the same versions of everything."
+        )
+    return {index: value for _, rows in told for index, value in rows}
 
 
 def _needs(proxies: Mapping[str, Proxy | Ensemble], single: Mapping[str, Proxy]) -> tuple[str, ...]:

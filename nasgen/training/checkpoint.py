@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 from jaxtyping import PyTree
+
+from nasgen import processes
 
 ARRAYS, MANIFEST, UNFINISHED = "arrays", "manifest.json", ".unfinished-"
 log = logging.getLogger(__name__)
@@ -52,13 +53,13 @@ def save(
     target = folder / f"{name}-{step:08d}"
     unfinished = folder / f"{UNFINISHED}{target.name}"
     described, arrays = _flatten(tree)
-    first = jax.process_index() == 0
+    first = processes.is_first()
     if first:
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(f"{UNFINISHED}*"):
             shutil.rmtree(leftover)
         unfinished.mkdir()
-    _wait_for_all(f"begin {target}")
+    processes.wait_for_all(f"begin {target}")
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
         checkpointer.save(unfinished / ARRAYS, arrays)
     if first:
@@ -69,7 +70,7 @@ def save(
         os.replace(unfinished, target)
         for old in steps(folder, name=name)[: -max(keep, 1)]:
             shutil.rmtree(folder / f"{name}-{old:08d}")
-    _wait_for_all(f"end {target}")
+    processes.wait_for_all(f"end {target}")
     return target
 
 
@@ -112,13 +113,18 @@ def restore(
     the leaves of `template`.
     """
     folder = Path(folder).absolute()
-    available = steps(folder, name=name)
+    whole = processes.from_first(lambda: _newest_whole(folder, name))
+    return None if whole is None else _read(folder / whole, template)
+
+
+def _newest_whole(folder: Path, name: str) -> str | None:
+    """The name of the checkpoint to use."""
     faults = []
-    for step in reversed(available):
+    for step in reversed(steps(folder, name=name)):
         path = folder / f"{name}-{step:08d}"
         fault = damage(path)
         if fault is None:
-            return _read(path, template)
+            return path.name
         faults.append(f"{path.name}: {fault}")
         log.warning("Checkpoint of step %d is damaged and is not used: %s", step, faults[-1])
     if faults:
@@ -189,8 +195,3 @@ def _hashes(path: Path) -> dict[str, str]:
 
 def _digest(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-
-
-def _wait_for_all(what: str) -> None:
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(what)

@@ -21,6 +21,7 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 
+from nasgen import processes
 from nasgen.training import checkpoint, metrics, sharding
 from nasgen.training.progress import announce, duration, progress
 from nasgen.training.state import LossFn, PrepareFn, TrainState, train_step
@@ -118,7 +119,7 @@ def fit(
 
     def record(row: Row) -> None:
         history.append(row)
-        if folder is not None and jax.process_index() == 0:
+        if folder is not None and processes.is_first():
             metrics.append(folder / "metrics.jsonl", row)
         if on_metrics is not None:
             on_metrics(row)
@@ -162,7 +163,8 @@ def _resume(
     best, seconds = Best(0, None, None), 0.0
     if folder is None:
         return state, best, seconds, []
-    folder.mkdir(parents=True, exist_ok=True)
+    if processes.is_first():
+        folder.mkdir(parents=True, exist_ok=True)
     found = checkpoint.restore(folder / "checkpoints", state)
     if found is not None:
         state, seconds = found.tree, found.meta["seconds"]
@@ -172,15 +174,15 @@ def _resume(
         kept = checkpoint.restore(folder / "checkpoints", state, name="best")
         found_it = kept is not None and kept.step == best.step  # else a better one will come again
         best = best._replace(state=kept.tree) if found_it else Best(0, None, None, best.reached)
-    path = folder / "metrics.jsonl"
-    if jax.process_index() == 0:
-        return state, best, seconds, metrics.drop_after(path, int(state.step))
-    return state, best, seconds, []
+    path, step = folder / "metrics.jsonl", int(state.step)
+    rows = processes.from_first(lambda: metrics.drop_after(path, step))
+    return state, best, seconds, rows
 
 
 def _save(folder: Path, state: TrainState, best: Best, seconds: float) -> None:
     """The best state first: a state's checkpoint promises that its best one is there too."""
-    if best.state is not None and best.step not in checkpoint.steps(folder, name="best"):
+    kept = processes.from_first(lambda: checkpoint.steps(folder, name="best"))
+    if best.state is not None and best.step not in kept:
         checkpoint.save(folder, best.state, step=best.step, name="best", keep=1)
     meta = {"seconds": seconds, "best_step": best.step, "best_value": best.value}
     meta["best_reached"] = best.reached

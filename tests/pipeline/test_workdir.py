@@ -170,6 +170,22 @@ def test_a_lock_of_another_host_is_believed(tmp_path):
         lock.acquire(tmp_path)
 
 
+def test_a_lock_of_the_same_launch_is_taken_over_from_another_host(tmp_path, monkeypatch):
+    other = {"pid": 7, "host": "elsewhere", "launch": "slurm 12"}
+    for own in (None, "slurm 13", ""):
+        monkeypatch.setenv("NASGEN_LAUNCH", own or "")
+        (tmp_path / "lock").write_text(json.dumps({**other, "launch": own and "slurm 12"}))
+        with pytest.raises(UserError, match="elsewhere"):
+            lock.acquire(tmp_path)
+    (tmp_path / "lock").write_text(json.dumps(other))
+    monkeypatch.setenv("NASGEN_LAUNCH", "slurm 12")
+    descriptor = lock.acquire(tmp_path)
+    assert json.loads((tmp_path / "lock").read_text())["launch"] == "slurm 12"
+    with pytest.raises(UserError, match="in use"):  # one that lives is never taken over
+        lock.acquire(tmp_path)
+    lock.release(tmp_path, descriptor)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": "x", "host": 1}', '{"pid": 1}'])
 def test_a_torn_lock_is_stale(tmp_path, content):
     (tmp_path / "lock").write_text(content)
