@@ -54,7 +54,7 @@ _PROXIES = ("t_cet", "nwot", "zico", "az_nas", "synflow", "params", "macs")
 
 class Entrant(NamedTuple):
     """search: a method of `search.methods`; None takes one network drawn within the budget.
-    fitness: what it maximises. cells: their source, see `cell_generator.SOURCES`."""
+    fitness: what it maximises. cells: their source, see `bundle.CellBundle`."""
 
     search: str | None = "generate"
     fitness: str = PREDICTED_ACCURACY
@@ -156,7 +156,8 @@ def hold(
     families: Sequence[str] = (),
     groups: Mapping[str, Mapping[str, Any]],
 ) -> list[Found]:
-    """Searches, stage by stage, then trains. groups: settings of the methods, see `configured`.
+    """Searches, stage by stage, then trains. groups: settings of the methods, see `configured`;
+    the number of nasgen's proposals is the contest's own.
 
     Raises UserError where a method finds nothing, or no network by hand fits."""
     folder = workdir.path / FOLDER
@@ -165,6 +166,8 @@ def hold(
         made = {name: by_hand(name, budget, dataset.task) for name in families}
     except ValueError as error:
         raise UserError(str(error)) from None
+    generate = {**groups.get("generate", {}), "proposals": settings.num_proposals}
+    groups = {**groups, "generate": generate}
     for seed in range(settings.num_seeds):
         for name in entrants:
             work = partial(
@@ -180,9 +183,7 @@ def hold(
         for name, one in made.items():
             written = architecture_to_json(one, OPEN)
             networks.append({"name": name, "seed": seed, "architecture": written, "fitness": None})
-    rows = [
-        row for one in networks for row in _rows(settings, dataset.task, one["architecture"], one)
-    ]
+    rows = [row for one in networks for row in _rows(settings, dataset.task, one)]
 
     def train() -> None:
         judged = Dataset(dataset.task, dataset.train, dataset.test, dataset.test, None, None)
@@ -197,14 +198,14 @@ def hold(
     ]
 
 
-def _rows(settings: ConfigDict, task: Task, architecture, network) -> list[dict[str, Any]]:
+def _rows(settings: ConfigDict, task: Task, network: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The trainings of a network, see `fitness_training.train_one`."""
     recipe = {name: settings[name] for name in RECIPE}
     recipe = BriefRecipe(**{**recipe, "steps": tuple(recipe["steps"])})._asdict()
     return [
         {
             "task": task._asdict(),
-            "architecture": architecture,
+            "architecture": network["architecture"],
             "recipe": recipe,
             "seed": network["seed"] * settings.num_trainings + training,
             "score_batch": settings.score_batch,
@@ -237,7 +238,8 @@ def _search(settings, workdir, dataset, budget, bundle, name: str, seed: int, *,
     keys = children(jax.random.key(seed), "problem", "batch", *ENTRANTS)
     problem = _problem(entrant, settings, dataset, budget, bundle, keys)
     try:
-        one, fitness = _find(entrant, settings, workdir, problem, f"{name}_{seed}", keys, groups)
+        kept = workdir, f"{name}_{seed}"
+        one, fitness = _find(entrant, settings, problem, keys[name], groups, kept=kept)
     except BudgetError as error:
         raise UserError(f"{name}: {error}") from None
     announce(f"seed {seed}", f"{name} found a network of {entrant.fitness} {fitness:.4g}")
@@ -257,19 +259,18 @@ def _problem(
 def _find(
     entrant: Entrant,
     settings,
-    workdir: Workdir,
     problem: Problem,
-    name: str,
-    keys: Mapping[str, Key[Array, ""]],
+    key: Key[Array, ""],
     groups,
+    *,
+    kept: tuple[Workdir, str],
 ) -> tuple[Architecture, float]:
-    """What a method finds, and its fitness."""
-    key = keys[name.rpartition("_")[0]]
+    """What a method finds, and its fitness. kept: where its search is, and its name there."""
     if entrant.search is None:
         (one,) = draw_within(key, problem, 1)
         return one, float(problem.combine(problem.measure([one]))[0])
     method = configured(entrant.search, groups)
-    state = kept_search(workdir, name, key, method, problem, settings.num_exact, space=OPEN)
+    state = kept_search(*kept, key, method, problem, settings.num_exact, space=OPEN)
     fitness = scores(state, problem)
     best = int(np.argmax(fitness))
     return state.architectures[best], float(fitness[best])

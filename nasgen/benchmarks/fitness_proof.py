@@ -37,9 +37,8 @@ def prove(settings: ConfigDict, workdir: Workdir, dataset: Dataset, bundle) -> d
     """Searches and trains, each network kept; `METHOD/test_accuracy/median` and `/all`, and by how
     much generate's networks are better seed by seed: `generate/over/METHOD/mean`, `/interval`."""
     budget = Budget(params=settings.params, macs=settings.macs)
-    groups = {"generate": {"proposals": settings.num_proposals}}
     networks = contest.hold(
-        *(settings, workdir, dataset, budget, bundle), entrants=tuple(METHODS), groups=groups
+        *(settings, workdir, dataset, budget, bundle), entrants=tuple(METHODS), groups={}
     )
     figures: dict[str, Any] = {}
     for name, shown in METHODS.items():

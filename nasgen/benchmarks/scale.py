@@ -24,7 +24,7 @@ from nasgen.models import mixture
 from nasgen.networks import fitting
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.cell_generator import write_cells
-from nasgen.pipeline.config import COMMON, UserError, check, number, text, whole, wholes
+from nasgen.pipeline.config import COMMON, MADE_UP, UserError, check, number, text, whole, wholes
 from nasgen.pipeline.examples import examples_of
 from nasgen.pipeline.fitness import describe, expected_accuracy, predicted_accuracy
 from nasgen.pipeline.generators import counted_limits, write_macros
@@ -39,12 +39,8 @@ from nasgen.types import Budget, Task
 OPEN = SPACES["open"]
 RULES = {
     **COMMON,
+    **MADE_UP,
     "pretrained": text(),
-    "task.size": whole(2, 512),
-    "task.channels": whole(1, 4),
-    "task.classes": whole(2, 100_000),
-    "budget.params": whole(1),
-    "budget.macs": whole(1),
     "block": whole(8, 100_000),
     "num_scored": whole(2, 10_000),
     "score_batch": whole(2, 4096),

@@ -21,6 +21,7 @@ from nasgen.compile_clock import CLOCK
 from nasgen.keys import children
 from nasgen.pipeline.config import (
     COMMON,
+    MADE_UP,
     METHODS,
     SEARCHES,
     UserError,
@@ -51,13 +52,9 @@ OURS, MARK = "generate", "evolution"
 RULES = {
     **COMMON,
     **METHODS,
+    **MADE_UP,
     "methods.generate.proposals": whole(1, 1_000_000),
     "pretrained": text(),
-    "task.size": whole(2, 512),
-    "task.channels": whole(1, 4),
-    "task.classes": whole(2, 100_000),
-    "budget.params": whole(1),
-    "budget.macs": whole(1),
     "fitness": text(),
     "batch": whole(2, 4096),
     "seeds": wholes(0, 2**31),

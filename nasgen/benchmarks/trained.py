@@ -36,7 +36,7 @@ from nasgen.pipeline.config import (
     whole,
 )
 from nasgen.pipeline.examples import examples_of
-from nasgen.pipeline.fitness import predicted_accuracy
+from nasgen.pipeline.fitness import predicted_accuracies
 from nasgen.pipeline.request import check_budget
 from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.pretrained.bundle import Bundle
@@ -77,13 +77,11 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
             f"{dataset.task.metric}."
         )
     bundle = contest.load(config)
-    groups = config.methods.to_dict()
-    groups["generate"]["proposals"] = config.num_proposals
     networks = contest.hold(
         *(config, workdir, dataset, budget, bundle),
         entrants=config.entrants,
         families=config.by_hand,
-        groups=groups,
+        groups=config.methods.to_dict(),
     )
     results = collect(config, networks)
     results |= _by_steps(config, dataset, budget, bundle, networks)
@@ -144,12 +142,12 @@ def _by_steps(
     batch = examples_of(keys["batch"], dataset, config.score_batch)
     rng = np.random.default_rng(config.seed)
     weights = bootstrap_weights(rng, config.bootstrap, len(once))
+    asked = bundle.accuracy.scored, plans, dataset.task, *batch, keys["weights"]
+    predicted = predicted_accuracies(*asked, config.steps)
     figures: dict[str, Any] = {}
     for place, steps in enumerate(config.steps):
         accuracy = np.array([one.accuracies[:, place].mean() for one in once])
-        predictor = bundle.accuracy.scored
-        asked = predictor, plans, dataset.task, *batch, keys["weights"], steps
-        fitnesses = {PREDICTED_ACCURACY: predicted_accuracy(*asked), **columns}
+        fitnesses = {PREDICTED_ACCURACY: predicted[:, place], **columns}
         figures[f"by_steps/{steps}/num_networks"] = len(once)
         for name, values in fitnesses.items():
             if np.isfinite(values).all():

@@ -19,9 +19,6 @@ from nasgen.pretrained.bundle import CellBundle
 from nasgen.spaces import SPACES, Space, graphs
 from nasgen.types import CellBatch
 
-# What draws the cells: the flow under a condition, the prior of the VAE, the space's own sampler.
-# The last two, which look at no condition, are there for comparison.
-SOURCES = ("flow", "prior", "sampler")
 Conditions = Float[np.ndarray, "batch condition"]
 Mask = Bool[np.ndarray, "batch condition"] | None
 

@@ -154,6 +154,15 @@ REQUEST = {
     "budget.latency_ms": optional(number(0, above=True)),
 }
 
+# The groups of a made-up task of images and its budget.
+MADE_UP = {
+    "task.size": whole(2, 512),
+    "task.channels": whole(1, 4),
+    "task.classes": whole(2, 100_000),
+    "budget.params": whole(1),
+    "budget.macs": whole(1),
+}
+
 # Searches by name, as in `nasgen.search.methods`, which needs JAX; and the settings of each.
 SEARCHES = (
     "generate",

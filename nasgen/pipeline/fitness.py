@@ -38,6 +38,19 @@ def predicted_accuracy(
 
     images, labels, key: as in `engine.score`. Raises ValueError where a plan is for another task.
     """
+    return predicted_accuracies(predictor, plans, task, images, labels, key, (steps,))[:, 0]
+
+
+def predicted_accuracies(
+    predictor: Predictor,
+    plans: Sequence[Plan],
+    task: Task,
+    images: Float[np.ndarray, "batch height width channels"],
+    labels: Int[np.ndarray, " batch"],
+    key: Key[Array, ""],
+    steps: Sequence[int],
+) -> Float[np.ndarray, "plans steps"]:
+    """The same after each number of steps, by the same scores."""
     for plan in plans:
         if (plan.input_shape, plan.num_classes) != (tuple(task.input_shape), task.num_classes):
             raise ValueError(
@@ -45,10 +58,11 @@ def predicted_accuracy(
                 f"got {plan.input_shape} in {plan.num_classes}."
             )
     if not plans:
-        return np.zeros(0)
+        return np.zeros((0, len(steps)))
     scores = score(plans, {name: PROXIES[name] for name in SCORES}, key, images, labels).values
     scores = {**scores, "images": np.full(len(plans), len(images))}
-    return _predict(predictor, np.array([describe(plan) for plan in plans]), steps, scores)
+    known = np.array([describe(plan) for plan in plans])
+    return np.stack([_predict(predictor, known, number, scores) for number in steps], 1)
 
 
 def expected_accuracy(

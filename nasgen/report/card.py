@@ -242,6 +242,19 @@ def with_interval(results: Mapping[str, Any], name: str, *, digits: int = 2) -> 
     return f"{value} ({low} to {high})" if math.isfinite(values[0]) else ""
 
 
+def mean_with_interval(
+    results: Mapping[str, Any], name: str, *, digits: int = 2, scale: float = 1.0
+) -> str:
+    """`93.11 (93.09 to 93.12)` of a figure's `/mean`, `/low` and `/high`, times `scale`; without an
+    interval the mean alone, and nothing without that."""
+    said = [
+        f"{scale * results[key]:.{digits}f}"
+        for key in (f"{name}/{end}" for end in ("mean", "low", "high"))
+        if key in results
+    ]
+    return f"{said[0]} ({said[1]} to {said[2]})" if len(said) == 3 else "".join(said[:1])
+
+
 def plain(value: Any) -> str:
     """A value as text that cannot break a Markdown table."""
     return " ".join(str(value).split()).replace("\\", "\\\\").replace("|", "\\|")

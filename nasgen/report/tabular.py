@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nasgen.report import pictures
-from nasgen.report.card import table
+from nasgen.report.card import mean_with_interval, table
 from nasgen.report.markdown import REPORT
 from nasgen.report.pictures import FIGURES
 
@@ -98,7 +98,7 @@ def _tests(results: Mapping[str, Any], data_set: str, methods: list[str]) -> str
         }
     )
     rows = [
-        (title(method), *(_with_interval(results, f"{start}{mark}") for mark in marks))
+        (title(method), *(mean_with_interval(results, f"{start}{mark}") for mark in marks))
         for method, start in zip(methods, starts, strict=True)
     ]
     ends = (
@@ -107,15 +107,6 @@ def _tests(results: Mapping[str, Any], data_set: str, methods: list[str]) -> str
     )
     rows += [(*end, *[""] * (len(marks) - 1)) for end in ends]
     return table(("Method", *(f"after {mark:,}" for mark in marks)), rows, right=1)
-
-
-def _with_interval(results: Mapping[str, Any], name: str) -> str:
-    if f"{name}/mean" not in results:
-        return ""
-    mean = f"{results[f'{name}/mean']:.2f}"
-    if f"{name}/low" not in results:
-        return mean
-    return f"{mean} ({results[f'{name}/low']:.2f} to {results[f'{name}/high']:.2f})"
 
 
 def _bounds(results: Mapping[str, Any]) -> str:
@@ -133,7 +124,7 @@ def _bounds(results: Mapping[str, Any]) -> str:
                     f"{device}, {results[f'{where}/bound_ms']:.2f} ms",
                     data_set,
                     title(method),
-                    _with_interval(results, f"{start}/test_at/{num}"),
+                    mean_with_interval(results, f"{start}/test_at/{num}"),
                     f"{results[f'{where}/oracle']:.2f}",
                     f"{results[marks[0]]} of {len(results[f'{start}/test_at/{num}/all'])}",
                     f"{100 * results[f'{start}/inside']:.0f} %",

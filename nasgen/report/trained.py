@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nasgen.report import pictures
-from nasgen.report.card import table
-from nasgen.report.card import with_interval as spearman_with_interval
+from nasgen.report.card import mean_with_interval, table, with_interval
 from nasgen.report.markdown import REPORT
 from nasgen.report.pictures import FIGURES
 
@@ -57,13 +56,14 @@ def write_report(
         pictures.save(folder, {"accuracies": accuracies(values, marked=title("nasgen"))})
     first = results[f"{names[0]}/test_accuracy/all"]
     intro = _INTRO.format(steps=results["steps"], seeds=len(first), trainings=len(first[0]))
+    percent = dict(digits=1, scale=100)
     rows = [
         (
             title(name),
-            in_percent(results, f"{name}/test_accuracy"),
+            mean_with_interval(results, f"{name}/test_accuracy", **percent),
             f"{results[f'{name}/params']:,.0f}",
             f"{results[f'{name}/macs']:,.0f}",
-            in_percent(results, f"nasgen/over/{name}"),
+            mean_with_interval(results, f"nasgen/over/{name}", **percent),
         )
         for name in names
     ]
@@ -79,25 +79,11 @@ def write_report(
     return path
 
 
-def in_percent(results: Mapping[str, Any], name: str) -> str:
-    """`47.7 (45.1 to 50.3)`, in percent or points, of a `/mean` with `/low` and `/high`."""
-    if f"{name}/mean" not in results:
-        return ""
-    said = f"{100 * results[f'{name}/mean']:.1f}"
-    if f"{name}/low" not in results:
-        return said
-    low, high = (f"{100 * results[f'{name}/{end}']:.1f}" for end in ("low", "high"))
-    return f"{said} ({low} to {high})"
-
-
 def _by_steps(results: Mapping[str, Any], steps: Sequence[int]) -> str:
     rows = [
         (
             name,
-            *(
-                spearman_with_interval(results, f"by_steps/{number}/{name}/spearman")
-                for number in steps
-            ),
+            *(with_interval(results, f"by_steps/{number}/{name}/spearman") for number in steps),
         )
         for name in _SHOWN
     ]
