@@ -48,10 +48,12 @@ def search(
 ) -> Int[np.ndarray, " queries"]:
     """The rows that are trained, in order: `num`, or fewer where nothing new is found.
 
-    allowed: rows that keep a bound on what is known without training; no other is ever asked."""
+    allowed: rows that keep a bound on what is known without training; no other is ever asked, nor
+        in the sample that the generator is trained on."""
     keys, write = children(key, "sample", "rounds"), known.writer
-    size = min(settings.sample, table.num_rows)
-    sample = generator(keys["sample"]).choice(table.num_rows, size, replace=False)
+    inside = np.arange(table.num_rows) if allowed is None else np.flatnonzero(allowed)
+    size = min(settings.sample, len(inside))
+    sample = generator(keys["sample"]).choice(inside, size, replace=False)
     refit = Refit(settings.steps, settings.batch_size, settings.learning_rate)
     params, queried = write.params, np.zeros(0, int)
     for number in range(_MAX_ROUNDS):
