@@ -27,6 +27,7 @@ __all__ = [
     "clusters",
     "condition",
     "generate",
+    "interpolate",
     "load",
     "log_prob",
     "neighbours",
@@ -75,6 +76,16 @@ def neighbours(
         raise ValueError(f"`temperature` must be in 0..1; got {temperature}.")
     batch = _packed(bundle, cells)
     return graphs.unpack(cell_generator.neighbours(bundle, key, batch, temperature=temperature))
+
+
+def interpolate(first: Cell, last: Cell, num: int, *, space: str = "open") -> list[Cell]:
+    """`num` cells, from the first to the last, along the straight line between them in the metric
+    space. Raises ValueError for a cell of another space or fewer than two."""
+    if num < 2:
+        raise ValueError(f"`num` must be at least 2; got {num}.")
+    bundle = load(space)
+    ends = _packed(bundle, [first, last])
+    return graphs.unpack(cell_generator.interpolate(bundle, ends, num))
 
 
 def log_prob(

@@ -156,6 +156,18 @@ def neighbour_latents(
     return chunked(draw, latents.astype(np.float32), conditions, numbers)
 
 
+def interpolate(bundle: CellBundle, ends: CellBatch, num: int) -> CellBatch:
+    """`num` cells on the line between the latents of two, both included; the decoder is told of
+    conditions on the line between theirs."""
+    latents = bundle.latents.apply(encode_all(bundle.vae, bundle.vae_config, *ends))
+    weights = np.linspace(0, 1, num, dtype=np.float32)[:, None]
+    lines = (
+        (1 - weights) * two[:1] + weights * two[1:]
+        for two in (latents, conditions_of(bundle, ends))
+    )
+    return CellBatch(*chunked(partial(decode, bundle), *(np.float32(line) for line in lines)))
+
+
 def log_prob(
     bundle: CellBundle, batch: CellBatch, conditions: Conditions, mask: Mask = None
 ) -> Float[np.ndarray, " batch"]:

@@ -203,6 +203,20 @@ def test_neighbours_go_farther_the_higher_the_temperature(space, finished, bundl
         cells.neighbours(jax.random.key(0), listed, space=str(finished), temperature=2)
 
 
+def test_a_line_between_two_cells_starts_and_ends_with_them_and_is_walked_in_steps():
+    first, *_, last = cells.generate(jax.random.key(1), 8)
+    line = cells.interpolate(first, last, 9)
+    own = SPACES["open"]
+    assert len(line) == 9 and own.is_valid(graphs.pack(line)).all()
+    ends = [graphs.canonical_key(one) for one in (line[0], line[-1])]
+    assert ends == [graphs.canonical_key(one) for one in (first, last)]
+    counted = labels.cost_conditions(line, own, cell_generator.skeleton_of(cells.load("open")))
+    low, high = np.sort(counted[[0, -1]], axis=0)
+    assert (counted > low - 0.5).all() and (counted < high + 0.5).all()  # logarithms
+    with pytest.raises(ValueError, match="`num` must be at least 2; got 1"):
+        cells.interpolate(first, last, 1)
+
+
 def test_densities(space, finished, bundle):
     """Pure, the same for cells whose nodes are in another order, in nats or bits."""
     own, name = SPACES[space], str(finished)
