@@ -1,11 +1,14 @@
 """The single entry point of nasgen: runs the pipeline that a config names, in one folder.
 
     python experiments/run.py --config=FILE --workdir=FOLDER [--config.KEY=VALUE ...]
+    python experiments/run.py --report=FOLDER
 
-The same command on the same workdir resumes. Exit codes: 0 done, 2 the input cannot be used (one
-line on stderr says why; no workdir is left behind) or training by it diverged (the line says in
-which step; what was done before stays), 75 another process of this run ended, 130 interrupted,
-anything else is a defect. On several machines, or in several processes: see docs/launch.md.
+The same command on the same workdir resumes. Every run ends with a page, `report.html` in its
+folder; `--report` writes it of what is there so far, also while the run goes on. Exit codes: 0
+done, 2 the input cannot be used (one line on stderr says why; no workdir is left behind) or
+training by it diverged (the line says in which step; what was done before stays), 75 another
+process of this run ended, 130 interrupted, anything else is a defect. On several machines, or in
+several processes: see docs/launch.md.
 """
 
 import os
@@ -25,7 +28,7 @@ from nasgen.pipeline import config as rules
 from nasgen.pipeline import distributed
 from nasgen.pipeline.config import UserError
 
-FLAGS = ("config", "workdir")
+FLAGS = ("config", "workdir", "report")
 _NONE = re.compile(r"--?config\.([\w.]+)=None")  # leaves out what may be left out
 LOST, INTERRUPTED = 75, 130  # exit codes
 EXAMPLE = "--config=experiments/configs/quickstart.py"
@@ -225,6 +228,9 @@ def main(argv: Sequence[str], *, pipelines: Mapping[str, Pipeline] = PIPELINES) 
         print(__doc__.strip())
         return 0
     try:
+        reported, rest = _take(argv, "report")
+        if reported is not None:
+            return _report(reported, rest[1:])
         config, folder = parse(argv)
         rules.validate(config, pipelines=pipelines)
         here = distributed.place(os.environ)
@@ -267,7 +273,8 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
     except flags.UnrecognizedFlagError as error:
         end = rules.nearest(error.flagname, FLAGS)
         raise UserError(
-            f"`--{error.flagname}` is no flag: there are --config, --config.KEY and --workdir{end}"
+            f"`--{error.flagname}` is no flag: there are --config, --config.KEY, --workdir and "
+            f"--report{end}"
         ) from None
     except (flags.Error, ValueError, TypeError) as error:
         raise UserError(_wrong_type(error, values, argv)) from None
@@ -298,6 +305,7 @@ def _run(pipeline: Pipeline, config: ConfigDict, folder: str) -> int:
         processes.wait_for_all("the end of the run")
         if processes.is_first() and workdirs.is_finished(workdir.path):
             print(f"Finished: {results}")
+            print(f"Look at it: {_write_page(workdir.path)}", flush=True)
     except UserError:
         workdirs.discard_workdir(workdir)
         raise
@@ -306,6 +314,21 @@ def _run(pipeline: Pipeline, config: ConfigDict, folder: str) -> int:
         raise
     workdirs.close_workdir(workdir)
     return 0
+
+
+def _report(folder: str, rest: Sequence[str]) -> int:
+    """Writes the page of a run, which may be going on."""
+    if not folder or rest:
+        other = f", not beside `{rest[0]}`" if rest else ""
+        raise UserError(f"`--report` must name the workdir of a run{other}.")
+    print(f"Written: {_write_page(Path(folder).expanduser())}")
+    return 0
+
+
+def _write_page(folder: Path) -> Path:
+    from nasgen.pipeline.page import write_page
+
+    return write_page(folder)
 
 
 def _keep_programs(workdir: Path) -> None:

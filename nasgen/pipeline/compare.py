@@ -49,7 +49,7 @@ def run(config: ConfigDict, workdir: Workdir, request: Request) -> None:
         ),
         Stage(
             f"deliver_{name}",
-            (f"{name}/network",),
+            (f"{name}/network", *(f"{name}/{file}" for file in trained.KEPT)),
             partial(_hand_over, config, request, other, workdir.path),
         ),
     ]

@@ -1,7 +1,9 @@
 """A network in a run's folder: trained, tested once, timed and exported.
 
-trained.npz  weights of the best validation metric      train/  checkpoints, metrics.jsonl
-network/     what runs without nasgen
+trained.npz       weights of the best validation metric     train/  checkpoints, metrics.jsonl
+network/          what runs without nasgen
+predictions.npz   see `predictions`
+layer_times.json  names of the layers, and the milliseconds of each, see `layer_times`
 """
 
 from collections.abc import Mapping
@@ -20,11 +22,12 @@ from nasgen.export import export_network
 from nasgen.keys import children, generator
 from nasgen.networks.latency import device_name, measure_network
 from nasgen.networks.latency_model import Predictor, predict
+from nasgen.networks.layer_times import can_time, layer_times
 from nasgen.networks.network import Network, init_network
 from nasgen.networks.plan import Plan
-from nasgen.pipeline.task_data import recipe_of
-from nasgen.pipeline.workdir import save_arrays
-from nasgen.report import words
+from nasgen.pipeline import predictions
+from nasgen.pipeline.task_data import about, recipe_of
+from nasgen.pipeline.workdir import save_arrays, write_json
 from nasgen.spaces.space import Space
 from nasgen.training.progress import announce
 from nasgen.training.sharding import default_mesh
@@ -32,6 +35,10 @@ from nasgen.training.supervised import Teacher, evaluate, train_network
 from nasgen.training.task_metrics import Evaluation, bootstrap_interval
 from nasgen.training.units import in_units, units_of
 from nasgen.types import Architecture, Task
+
+TIMES = "layer_times.json"
+KEPT = (predictions.FILE, TIMES)  # of what `hand_over` writes beside the network
+_TIMED = 32  # examples at once in the times of layers: as many as scores take by default
 
 
 def train(
@@ -85,7 +92,17 @@ def hand_over(
         variables = unflatten(init_network(jax.random.key(0), plan), file)
     apply_fn = partial(Network(plan).apply, train=False)
     task, size = dataset.task, config.train.batch_size
-    tested = evaluate(apply_fn, variables, dataset.test, task, batch_size=size)
+    wanted, logits, seen = predictions.spread(len(dataset.test.y), task), [], 0
+
+    def note(batch: Array) -> None:
+        nonlocal seen
+        rows = wanted[(wanted >= seen) & (wanted < seen + len(batch))] - seen
+        logits.append(np.asarray(batch)[rows])
+        seen += len(batch)
+
+    tested = evaluate(apply_fn, variables, dataset.test, task, batch_size=size, on_logits=note)
+    predictions.keep_predictions(np.concatenate(logits), wanted, dataset, folder)
+    _time_layers(plan, folder)
     validation = f"validation_{task.metric}"
     outcome = {
         **latencies(plan, predictor),
@@ -134,6 +151,15 @@ def _settings(config: ConfigDict, task: Task) -> dict[str, Any]:
     return meant
 
 
+def _time_layers(plan: Plan, folder: Path) -> None:
+    """Writes what each layer takes, of none where some have no programs."""
+    timed = can_time(plan)
+    ms = layer_times(plan, batch=_TIMED).tolist() if timed else []
+    names = [step.name for step in plan.steps] if timed else []
+    found = {"device": device_name(), "batch": _TIMED, "names": names, "ms": ms}
+    write_json(folder / TIMES, found)
+
+
 def latencies(plan: Plan, predictor: Predictor | None) -> dict[str, Any]:
     """Milliseconds of one example and of 32 at once, measured on this device; and as predicted."""
     found: dict[str, Any] = {"latency_device": device_name()}
@@ -144,11 +170,3 @@ def latencies(plan: Plan, predictor: Predictor | None) -> dict[str, Any]:
     found["latency_ms_measured"] = measure_network(plan, repeats=3)
     found["latency_ms_measured_32"] = measure_network(plan, batch=32, repeats=3)
     return found
-
-
-def about(dataset: Dataset) -> str:
-    """Its sizes, and what was done to it, in words."""
-    sizes = [len(part.y) for part in (dataset.train, dataset.validation, dataset.test)]
-    text = "{:,} {} to train on, {:,} to choose by, {:,} for the test"
-    text = text.format(sizes[0], words.examples(dataset.task), *sizes[1:])
-    return ". ".join([text, *(note.rstrip(".") for note in dataset.notes)])
