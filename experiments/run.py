@@ -229,8 +229,8 @@ def main(argv: Sequence[str], *, pipelines: Mapping[str, Pipeline] = PIPELINES) 
         return 0
     try:
         reported, rest = _take(argv, "report")
-        if reported is not None:
-            return _report(reported, rest[1:])
+        if reported is not None or "--report" in argv:
+            return _report(reported or "", rest[1:])
         config, folder = parse(argv)
         rules.validate(config, pipelines=pipelines)
         here = distributed.place(os.environ)

@@ -1,8 +1,8 @@
 """Where a network's time goes: each layer's compiled programs, timed one after the other.
 
-In one compiled program for the whole network, which `latency` measures, a layer takes less: XLA
-fuses neighbours and dispatches once. These times say which layers are dear, and need no compile
-beyond the programs that scores of the same batch have made.
+In one compiled program for the whole network, which `latency` measures, XLA fuses neighbours and
+dispatches once, so that the sum is another. These times say which layers are dear, and need no
+compile beyond the programs that scores of the same batch have made.
 """
 
 import time
@@ -15,6 +15,7 @@ from nasgen.networks import padding, walks
 from nasgen.networks.plan import Plan
 from nasgen.networks.programs import PROGRAMS, Programs
 
+_FEWEST, _MOST = 3, 40  # walks; the first one may compile
 _UNKNOWN = ("squeeze", "excite")  # kinds of layers that no walk knows
 
 
@@ -24,15 +25,20 @@ def can_time(plan: Plan) -> bool:
 
 
 def layer_times(
-    plan: Plan, *, batch: int, repeats: int = 5, programs: Programs = PROGRAMS
+    plan: Plan, *, batch: int, seconds: float = 2.0, programs: Programs = PROGRAMS
 ) -> Float[np.ndarray, " steps"]:
-    """Milliseconds of each step, forward, for so many examples at once: the least of `repeats`
-    walks. What serves several steps, as a sum that they read, counts for the first of them."""
+    """Milliseconds of each step, forward, for so many examples at once: the least of some walks,
+    `_FEWEST` to `_MOST` in about so many seconds. What serves several steps, as a sum that they
+    read, counts for the first of them."""
     rng = np.random.default_rng(0)
     weights = padding.pad_plan(plan, padding.draw_weights(rng, plan))
     images = rng.standard_normal((batch, *plan.input_shape), np.float32)
     images = jax.device_put(padding.pad_images(images))
-    return np.min([_walked(plan, weights, images, programs) for _ in range(repeats)], 0)
+    found = [_walked(plan, weights, images, programs) for _ in range(_FEWEST)]
+    started = time.perf_counter()
+    while len(found) < _MOST and time.perf_counter() - started < seconds:
+        found.append(_walked(plan, weights, images, programs))
+    return np.min(found, 0)
 
 
 def _walked(plan: Plan, weights, images, programs: Programs) -> Float[np.ndarray, " steps"]:

@@ -5,7 +5,7 @@ It reads what stages have kept and counts costs; nothing is computed that a mode
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.config import UserError, flat
 from nasgen.pipeline.task_data import read_task
 from nasgen.pipeline.workdir import CONFIG, ENVIRONMENT, RESULTS, STAGES
+from nasgen.report.page.comparison import comparison
 from nasgen.report.page.html import LIMIT, page
 from nasgen.report.page.run import OURS, WINNER, Network, Pretraining, Run, finalist_name
 from nasgen.report.page.search import pareto_of, scores_of
@@ -40,17 +41,36 @@ def write_page(folder: Path) -> Path:
         text = page(read_run(folder, most=most))
         if len(text.encode()) <= LIMIT:
             break
-    unfinished = folder / f".{PAGE}.{os.getpid()}"
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, folder / PAGE)
-    return folder / PAGE
+    return _write(text, folder / PAGE)
+
+
+def write_comparison(folders: Sequence[Path], path: Path) -> Path:
+    """Writes the page of several runs, by the shortest ends of their paths that tell them apart.
+    Raises UserError where a folder holds no run, or is named twice."""
+    whole = [folder.expanduser().resolve() for folder in folders]
+    if len(set(whole)) < len(whole):
+        raise UserError("`WORKDIR` must be different folders; one is named twice.")
+    parts = next(n for n in range(1, 1_000) if len({one.parts[-n:] for one in whole}) == len(whole))
+    runs = {"/".join(one.parts[-parts:]): read_run(one, most=0) for one in whole}
+    return _write(comparison(runs), path)
+
+
+def _write(text: str, path: Path) -> Path:
+    """A file that is there whole or as before. Raises UserError where it cannot be."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}.") from None
+    return path
 
 
 def read_run(folder: Path, *, most: int = _OPENED[0]) -> Run:
     """What a folder holds of a run. most: networks of each method that can be looked at, by score.
     Raises UserError where there is no run."""
     if not (folder / CONFIG).is_file():
-        raise UserError(f"`--report` must name the workdir of a run; {folder} holds no {CONFIG}.")
+        raise UserError(f"the workdir of a run holds {CONFIG}; {folder} holds none: name another.")
     config = json.loads((folder / CONFIG).read_text())
     pipeline, settings = config.get("pipeline", "design"), flat(config)
     names = [

@@ -240,12 +240,12 @@ def number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) or float(value).is_integer() else f"{value:.3g}"
 
 
-def short(value: float) -> str:
-    """`20 k`, `1.5 M`."""
+def short(value: float, *, digits: int = 4) -> str:
+    """`20 k`, `1.5 M`, to so many digits."""
     for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= size:
-            return f"{value / size:.4g}{unit}"
-    return f"{value:.4g}"
+            return f"{value / size:.{digits}g}{unit}"
+    return f"{value:.{digits}g}"
 
 
 def with_interval(results: Mapping[str, Any], name: str, *, digits: int = 2) -> str:

@@ -11,6 +11,7 @@ from nasgen.networks import costs
 from nasgen.networks.plans.open import make_plan
 from nasgen.report.cell_layout import layout
 from nasgen.report.page import cells, search, training
+from nasgen.report.page.comparison import comparison
 from nasgen.report.page.html import LIMIT, page
 from nasgen.report.page.run import WINNER
 from nasgen.spaces.open import OPS
@@ -177,7 +178,7 @@ def test_costs_on_nodes_are_those_of_the_network():
 def test_a_drawn_cell_holds_every_box():
     for cell in ARCHITECTURE.cells:
         text = cells.cell_svg(cell, OPS, {1: cells.Cost(1_234, 5_678_000)})
-        assert "1.234 k params" in text and "5.678 M MACs" in text
+        assert "1.23 k params" in text and "5.68 M MACs" in text
         assert text.count("<rect") == len(cell.ops) + 2
         width, height = map(int, re.search(r'viewBox="0 0 (\d+) (\d+)"', text).groups())
         for x, y, wide, tall in re.findall(
@@ -192,3 +193,39 @@ def test_a_page_holds_no_number_that_json_lacks():
     history = [*run.history, {"step": 40, "kind": "train", "loss": float("nan")}]
     text = page(run._replace(history=history))
     assert "NaN" not in "".join(map(json.dumps, charts(text).values()))
+
+
+# ---- several runs -------------------------------------------------------------------------------
+
+
+def _runs() -> dict:
+    """Two seeds, and a run of another length that has only begun."""
+    first, other = whole_run(), whole_run()
+    first = first._replace(config={**first.config, "seed": 0})
+    other = other._replace(
+        config={**other.config, "seed": 1}, results={**other.results, "test_accuracy": 0.85}
+    )
+    begun = begun_run()
+    begun = begun._replace(config={**begun.config, "seed": 0, "train.steps": 7})
+    return {"a": first, "b": other, "c": begun}
+
+
+def test_several_runs_stand_side_by_side_with_intervals():
+    text = comparison(_runs())
+    assert not Elements(text).open
+    assert text.count("75.0 % (70.0 to 80.0 %) accuracy") >= 1 and "85.0 % (" in text
+    # Student's t of two values .75 and .85: .8 plus and minus 12.706 * .05.
+    assert "80.0 % (16.5 to 143.5 %)" in text
+    assert "(not ended)" in text and "<td><code>train.steps</code></td>" in text
+    drawn = charts(text)
+    assert [one["name"] for one in drawn["best-over-scores"]["series"]] == ["a", "b"]
+    assert [one["name"] for one in drawn["validation"]["series"]] == ["a", "b"]
+    bar = drawn["tested"]["series"][0]["markLine"]["data"][0]
+    assert [one["coord"][1] for one in bar] == [70.0, 80.0]
+
+
+def test_runs_of_different_fitnesses_share_no_curve():
+    runs = _runs()
+    runs["b"] = runs["b"]._replace(config={**runs["b"].config, "design.fitness": "t_cet"})
+    drawn = charts(comparison(runs))
+    assert "best-over-scores" not in drawn and "validation" in drawn

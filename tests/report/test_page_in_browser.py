@@ -8,6 +8,7 @@ from html import unescape
 
 import pytest
 
+from nasgen.report.page.comparison import comparison
 from nasgen.report.page.html import page
 from tests.report.made_run import begun_run, task_of, whole_run
 
@@ -101,6 +102,11 @@ def test_other_kinds_are_drawn(tmp_path, kind):
 def test_a_run_that_has_begun(tmp_path):
     found = seen(page(begun_run()), tmp_path)
     assert is_quiet(found) and not found["drawn"]
+
+
+def test_several_runs(tmp_path):
+    found = seen(comparison({"a": whole_run(), "b": whole_run(), "c": begun_run()}), tmp_path)
+    assert is_quiet(found) and len(found["drawn"]) == 4 and found["opened"] == 2
 
 
 def test_a_request_would_be_seen(tmp_path):

@@ -14,7 +14,7 @@ from nasgen.report.page.elements import amount, tag
 from nasgen.report.page.run import Network
 from nasgen.types import Cell, Op, Stage
 
-SIZES = Sizes(box=58, end=24, gap=30, height=116, lane=7, space=18)
+SIZES = Sizes(box=58, end=24, gap=30, height=128, lane=7, space=18)
 _MARGIN, _LINE = 8, 14  # pixels
 _STEP = re.compile(r"stage(\d+)_cell\d+_(?:node(\d+)_)?")
 
@@ -66,10 +66,9 @@ def network_cards(network: Network, ops: Sequence[Op], ms: Mapping[str, float] =
         names = [name for name in sizes if name.startswith(f"stage{number}_")]
         picture = cell_svg(cell, ops, own, series=series)
         cards.append(_card(_stage_title(number, stage), sizes[names[-1]], total, picture, own))
-    outside = [(name, cost) for (name, _), cost in costs.items() if isinstance(name, str)]
-    before = [_plain(name, sizes[name], cost) for name, cost in outside[:1]]
-    after = [_plain(name, sizes[name], cost) for name, cost in outside[1:]]
-    return tag("div", "".join([*before, *cards, *after]), cls="network")
+    outside = [(name, sizes[name], costs[name, None]) for name, _ in costs if isinstance(name, str)]
+    before, after = _outside("Before the stages", outside[:1]), _outside("After", outside[1:])
+    return tag("div", "".join([before, *cards, after]), cls="network")
 
 
 def _stage_title(number: int, stage: Stage) -> str:
@@ -88,15 +87,18 @@ def _card(
     return tag("section", head + picture, cls="card")
 
 
-def _plain(name: str, size: tuple[int, int], cost: Cost) -> str:
-    title = name.replace("_", " ")
-    text = tag("h4", escape(title[:1].upper() + title[1:]))
-    note = tag("p", f"to {size[0]}×{size[1]}; {_words(cost)}", cls="note")
-    return tag("section", text + note, cls="card plain")
+def _outside(title: str, layers: Sequence[tuple[str, tuple[int, int], Cost]]) -> str:
+    """A card of layers that belong to no cell."""
+    lines = [
+        f"{tag('b', escape(name.replace('_', ' ')))} to {size[0]}×{size[1]}: {_words(cost)}"
+        for name, size, cost in layers
+    ]
+    texts = "".join(tag("p", line, cls="note") for line in lines)
+    return tag("section", tag("h4", escape(title)) + texts, cls="card")
 
 
 def _words(cost: Cost) -> str:
-    parts = [f"{short(cost.params)} params", f"{short(cost.macs)} MACs"]
+    parts = [f"{short(cost.params, digits=3)} params", f"{short(cost.macs, digits=3)} MACs"]
     return ", ".join(parts + ([] if cost.ms is None else [f"{amount(cost.ms)} ms"]))
 
 
@@ -133,9 +135,13 @@ def _said(node: int, names: Sequence[str]) -> str:
 
 def _box_lines(cost: Cost) -> list[str]:
     """What stands in a box below its name."""
+    params, macs = (short(value, digits=3) for value in cost[:2])
     if cost.ms is None:
-        return [f"{short(cost.params)} params", f"{short(cost.macs)} MACs"]
-    return [f"{short(cost.params)} p, {short(cost.macs)} MACs", f"{amount(cost.ms)} ms"]
+        return [f"{short(cost.params, digits=3)} params", f"{short(cost.macs, digits=3)} MACs"]
+    return [
+        f"{short(cost.params, digits=3)} p, {short(cost.macs, digits=3)} MACs",
+        f"{amount(cost.ms)} ms",
+    ]
 
 
 def _point(place: tuple[float, float], places: Layout) -> tuple[float, float]:

@@ -28,7 +28,7 @@ AXIS = {
     "nameLocation": "middle",
     "nameTextStyle": {"color": "var(--ink)"},
     "axisLabel": {"color": "var(--faint)", "hideOverlap": True},
-    "axisLine": {"show": True, "lineStyle": {"color": "var(--rule)"}},
+    "axisLine": {"show": True, "onZero": False, "lineStyle": {"color": "var(--rule)"}},
     "splitLine": {"lineStyle": {"color": "var(--grid)"}},
 }
 
@@ -57,6 +57,12 @@ def look(number: int) -> dict[str, Any]:
     }
 
 
+def line(name: str, points: Sequence[Sequence[float]], number: int, **more: Any) -> dict[str, Any]:
+    """A line of a chart, and its marks where they are few."""
+    marks = {"showSymbol": len(points) <= 40, "symbolSize": 6}
+    return {"type": "line", "name": name, "data": points, **look(number), **marks, **more}
+
+
 def axis(name: str, *, kind: str = "value", gap: int = 30, **more: Any) -> dict[str, Any]:
     """A horizontal axis with its name below, or a vertical one of categories."""
     return {**AXIS, "type": kind, "name": name, "nameGap": gap, **more}
@@ -80,7 +86,8 @@ def cost_axis(
 
 def legend(**more: Any) -> dict[str, Any]:
     """Above the drawing, in as many rows as it takes."""
-    return {"type": "scroll", "top": 0, "textStyle": {"color": "var(--ink)"}, **more}
+    size = {"itemWidth": 14, "itemHeight": 9}
+    return {"type": "scroll", "top": 0, "textStyle": {"color": "var(--ink)"}, **size, **more}
 
 
 def grid(**more: Any) -> dict[str, Any]:

@@ -22,7 +22,8 @@ def example_cards(run: Run) -> str:
     if kept is None or task is None or not len(kept["inputs"]):
         return ""
     cards = [_card(kept, place, task) for place in range(len(kept["inputs"]))]
-    return tag("p", _about(task), cls="note") + tag("div", "".join(cards), cls="examples")
+    about = tag("p", _about(task), cls="note")
+    return tag("div", about + tag("div", "".join(cards), cls="examples"))
 
 
 def _about(task: Task) -> str:
@@ -45,14 +46,11 @@ def _card(kept, place: int, task: Task) -> str:
     target, found = kept["targets"][index], kept["predictions"][index]
     if task.kind == "classification":
         names, sure = class_names(task), float(kept["confidences"][index])
-        said, right = f"{names[found]} ({100 * sure:.0f} %)", target == found
-        text = (
-            f"{names[target]}, recognised: {said}"
-            if right
-            else f"{names[target]}, taken for {said}"
-        )
-        return tag("figure", given + tag("figcaption", escape(text)),
-                   cls="example" if right else "example wrong")  # fmt: skip
+        right = target == found
+        said = "recognised" if right else f"taken for {names[found]}"
+        text = f"{names[target]}, {said} ({100 * sure:.0f}\N{NO-BREAK SPACE}%)"
+        cls = "example" if right else "example wrong"
+        return tag("figure", given + tag("figcaption", escape(text)), cls=cls)
     if task.kind == "multi_label":
         names = class_names(task)
         is_so = ", ".join(names[i] for i in np.flatnonzero(target > 0.5)) or "none"

@@ -103,9 +103,8 @@ def _sections(run: Run) -> Iterator[Section]:
         training.predicted_numbers(run),
         training.error_map(run),
     ]
-    yield Section(
-        "Where it errs", _row(judged) + example_cards(run), "the network is not tested yet"
-    )
+    errors = _row(judged, example_cards(run))
+    yield Section("Where it errs", errors, "the network is not tested yet")
     if designs:
         reason = "one score alone was computed, or none yet"
         yield Section("Do the scores agree?", _row([search.agreement(run)]), reason)
@@ -130,8 +129,9 @@ def _milliseconds(run: Run) -> dict[str, float]:
     return {} if times is None else dict(zip(times["names"], times["ms"], strict=True))
 
 
-def _row(charts: Sequence[Chart | None]) -> str:
+def _row(charts: Sequence[Chart | None], *others: str) -> str:
     there = [figure(chart) for chart in charts if chart is not None]
+    there += [one for one in others if one]
     return tag("div", "".join(there), cls="row") if there else ""
 
 

@@ -1,12 +1,13 @@
 """The search in figures: the best so far, the Pareto picture, candidates and the budget, and how
 far the scores at initialisation agree."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from nasgen.networks.costs import count
 from nasgen.report.card import SCORES, short
 from nasgen.report.page.elements import (
     STAR,
@@ -17,6 +18,7 @@ from nasgen.report.page.elements import (
     grid,
     height_axis,
     legend,
+    line,
     look,
     method_title,
 )
@@ -44,12 +46,8 @@ def best_so_far(run: Run, *, over: str) -> Chart | None:
     """The best score of each method over exact scores (`over="scores"`) or its own `seconds`."""
     series = []
     for number, (name, found) in enumerate(run.methods.items()):
-        best = np.maximum.accumulate(scores_of(found))
-        at = np.arange(1, len(best) + 1) if over == "scores" else found.get("seconds_at")
-        if at is None or not len(best):
-            continue
-        shown = _steps(np.asarray(at, float), best)
-        series.append(line(method_title(name), shown, number, step="end"))
+        if points := best_points(found, over):
+            series.append(line(method_title(name), points, number, step="end"))
     if not series:
         return None
     named = {"scores": "networks scored exactly", "seconds": "seconds of the search"}[over]
@@ -67,14 +65,14 @@ def best_so_far(run: Run, *, over: str) -> Chart | None:
     return Chart(f"best-over-{over}", f"Best score so far over {named}.{compiles}", option)
 
 
-def line(name: str, points: Sequence[Sequence[float]], number: int, **more: Any) -> dict[str, Any]:
-    """A line of a method."""
-    marks = {"showSymbol": len(points) <= 40, "symbolSize": 6}
-    return {"type": "line", "name": name, "data": points, **look(number), **marks, **more}
-
-
-def _steps(at: np.ndarray, best: np.ndarray) -> list[list[float]]:
-    """The points where the best changes, and the last one."""
+def best_points(found: Mapping[str, Any], over: str) -> list[list[float]]:
+    """Where the best score of a method changes, and the last point; over exact scores (`scores`) or
+    `seconds`. Empty where these are not kept."""
+    best = np.maximum.accumulate(scores_of(found))
+    at = np.arange(1, len(best) + 1) if over == "scores" else found.get("seconds_at")
+    if at is None or not len(best):
+        return []
+    at = np.asarray(at, float)
     kept = np.isfinite(best) & (np.diff(best, prepend=-np.inf) > 0)
     kept[-1] = np.isfinite(best[-1])
     return [[round(float(x), 3), float(y)] for x, y in zip(at[kept], best[kept], strict=True)]
@@ -143,7 +141,7 @@ def pareto(run: Run, cost: str) -> Chart | None:
     told = (
         f"Score against {_COSTS[cost]}: a line joins what no other network of the same method beats"
         " in both. Hypervolume: the share of the box from the worst score at the bound to the best"
-        " score at no cost that these dominate."
+        " score at no cost that these dominate; designs that use a budget up dominate little of it."
     )
     star = " The star is the network that was delivered." if chosen else ""
     return Chart(f"pareto-{cost}", told + star, option, height=380)
@@ -225,20 +223,24 @@ def candidates(run: Run) -> Chart | None:
     ]
     name = next(iter(run.methods), None)
     if name is not None:
-        found, chosen = run.methods[name], winner_place(run)
+        found = run.methods[name]
         scores = scores_of(found).tolist()
         points = [
             {
                 "value": [p, m],
                 "net": f"{name}-{i}",
                 "tip": tip_of(run, f"{name}-{i}", f"network {i + 1}", p, m, s),
-                **(STAR if chosen == (name, i) else {}),
             }
             for i in drawn(found, "params")
             for p, m, s in [(found["params"][i], found["macs"][i], scores[i])]
         ]
         exact = {"type": "scatter", "name": f"scored exactly ({len(points)})", "data": points}
         series.append({**exact, **look(0), "symbolSize": 9, "z": 3})
+    if WINNER in run.networks:
+        used = count(run.networks[WINNER].plan)
+        tip = ["the network delivered", f"{used.params:,} parameters, {used.macs:,} MACs"]
+        star = {"value": [used.params, used.macs], "net": WINNER, "tip": tip}
+        series.append({"type": "scatter", "name": "delivered", "data": [star], **STAR, "z": 5})
     for side, bound in (("xAxis", run.budget.params), ("yAxis", run.budget.macs)):
         if bound is not None:
             line_of = bound_line(side, bound, f"at most {short(bound)}")
@@ -284,7 +286,7 @@ def agreement(run: Run) -> Chart | None:
     option = {
         "grid": grid(left=130, bottom=130, top=16, right=70),
         "tooltip": {"trigger": "item", "tips": True},
-        "xAxis": {"type": "category", "data": names, "axisLabel": {**text, "rotate": 60}},
+        "xAxis": {"type": "category", "data": names, "axisLabel": {**text, "rotate": 90}},
         "yAxis": {"type": "category", "data": names, "inverse": True, "axisLabel": text},
         "visualMap": {
             "min": -1,

@@ -10,6 +10,7 @@ from nasgen.report.page.elements import STAR, Chart, amount, axis, grid, height_
 from nasgen.report.page.run import Run
 
 RANDOM, WINNER_CELL = -1, -2  # as in the file
+_HALO = {"color": "var(--ink)", "textBorderColor": "var(--paper)", "textBorderWidth": 3}
 _LEAST = 6  # cells of a cluster that is named on the map
 _TITLES = {
     "log_params": "parameters",
@@ -67,10 +68,20 @@ def cell_map(run: Run) -> Chart | None:
                 "name": "cells of what was scored",
                 "data": scored,
                 "symbolSize": 7,
-                "symbol": "emptyCircle",
-                "itemStyle": {"color": "var(--ink)", "opacity": 0.8},
+                "itemStyle": {
+                    "color": "transparent",
+                    "borderColor": "var(--ink)",
+                    "borderWidth": 1.5,
+                },
             },
-            {"type": "scatter", "name": "clusters", "data": _names(run), "symbolSize": 1},
+            {
+                "type": "scatter",
+                "name": "clusters",
+                "data": _names(run),
+                "symbolSize": 14,
+                "itemStyle": {"color": "transparent"},
+                "labelLayout": {"hideOverlap": True},
+            },
             {
                 "type": "scatter",
                 "name": "cells delivered",
@@ -114,12 +125,12 @@ def _colours(values: np.ndarray, name: str, number: int) -> dict[str, Any]:
         "itemHeight": 180,
         "text": [_value(name, high), _value(name, low)],
         "textStyle": {"color": "var(--ink)"},
-        "inRange": {"color": ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"]},
+        "inRange": {"color": [f"var(--scale-{step})" for step in range(5)]},
     }
 
 
 def _label(text: str) -> dict[str, Any]:
-    return {"show": True, "formatter": text, "position": "right", "color": "var(--ink)"}
+    return {"show": True, "formatter": text, "position": "right", "fontWeight": "bold", **_HALO}
 
 
 def _names(run: Run) -> list[Mapping[str, Any]]:
@@ -131,8 +142,7 @@ def _names(run: Run) -> list[Mapping[str, Any]]:
             continue
         middle = np.median(kept["places"][own], 0)
         text = {"show": True, "formatter": str(cluster), "fontWeight": "bold"}
-        halo = {"color": "var(--ink)", "textBorderColor": "var(--paper)", "textBorderWidth": 3}
         words = [f"cluster {cluster}", run.clusters.get(cluster, "")]
         place = [round(float(v), 3) for v in middle]
-        found.append({"value": place, "label": {**text, **halo}, "tip": [w for w in words if w]})
+        found.append({"value": place, "label": {**text, **_HALO}, "tip": [w for w in words if w]})
     return found

@@ -2,13 +2,14 @@
 the facts in tables: finalists, times, how to repeat the run."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from html import escape
 from typing import Any
 
 from nasgen.networks.costs import count
 from nasgen.report import words
 from nasgen.report.card import COSTS, number, score
+from nasgen.report.finalists import finalists_in_words
 from nasgen.report.page.elements import facts, table, tag
 from nasgen.report.page.run import WINNER, Run, finalist_name
 from nasgen.statistics import wilson_interval
@@ -66,7 +67,8 @@ def delivered(run: Run) -> str:
     rows = [(COSTS[n].format(example=example), number(getattr(costs, n))) for n in COSTS]
     shape = f"{len(stages)} stages with {cells} cells; {costs.layers} layers with weights, "
     rows.append(("Shape", f"{shape}{costs.depth} of them in a row"))
-    rows.append(("Chosen as", escape(winner.title)))
+    if run.finalists and run.finalists["winner"] is not None:
+        rows.append(("Chosen as", escape(finalists_in_words(run.finalists, run.task))))
     measured = [
         (f"Latency, {what}", f"{results[name]:.3g} ms")
         for name, what in (
@@ -184,7 +186,7 @@ def finalists(run: Run) -> str:
         name = finalist_name(found, index)
         costs = [number(one[cost]) for cost in ("params", "macs")]
         fitness = "" if one["fitness"] is None else f"{one['fitness']:.3g}"
-        rows.append((opener(run, name, chosen) + mark, fitness, *costs, *reached))
+        rows.append((opener(run.networks, name, chosen) + mark, fitness, *costs, *reached))
     steps = [f"After {number(one['steps'])} steps" for one in found["rounds"]]
     caption = (
         f"Trained briefly and judged on the validation {words.examples(task)} "
@@ -194,9 +196,9 @@ def finalists(run: Run) -> str:
     return table(header, rows, caption=caption)
 
 
-def opener(run: Run, name: str, text: str) -> str:
+def opener(networks: Container[str], name: str, text: str) -> str:
     """A button that opens the network's cells, or the text alone where there is none."""
-    if name not in run.networks:
+    if name not in networks:
         return escape(text)
     return tag("button", escape(text), type="button", data_net=name)
 

@@ -9,7 +9,16 @@ from nasgen.networks.plan import num_weights
 from nasgen.report import words
 from nasgen.report.card import short
 from nasgen.report.history import series
-from nasgen.report.page.elements import STAR, Chart, amount, axis, grid, height_axis, look
+from nasgen.report.page.elements import (
+    STAR,
+    Chart,
+    amount,
+    axis,
+    cost_axis,
+    grid,
+    height_axis,
+    look,
+)
 from nasgen.report.page.run import WINNER, Run
 from nasgen.types import METRICS, Task
 
@@ -24,7 +33,7 @@ def loss_curve(run: Run) -> Chart | None:
     if not len(steps) or run.task is None:
         return None
     option = _curve(steps, loss, words.loss(run.task), 0)
-    option["yAxis"]["type"] = "log" if (loss > 0).all() else "value"
+    option["yAxis"] = cost_axis(words.loss(run.task), loss.tolist(), height_axis)
     return Chart("loss", "Training loss, the mean since the point before.", option, height=300)
 
 
@@ -99,23 +108,31 @@ def _matrix(counts: np.ndarray, task: Task) -> Chart:
         for j in range(num)
     ]
     longest = max(map(len, names))
-    text = {"color": "var(--faint)"}
     rotated = {"rotate": 60} if longest > 4 else {}
     room = 34 + min(6 * longest, 90)
+    labels = {"color": "var(--faint)", "hideOverlap": True}
+    columns = axis("taken for", kind="category", gap=room - 18)
+    rows = axis("is", kind="category", gap=8, nameLocation="start", inverse=True)
     option = {
-        "grid": {"left": room, "right": 10, "top": 10, "bottom": room},
+        "grid": {"left": room, "right": 10, "top": 28, "bottom": room},
         "tooltip": {"trigger": "item", "tips": True},
-        "xAxis": {**axis("taken for", kind="category", gap=room - 18), "data": names,
-                  "axisLabel": {**text, **rotated, "hideOverlap": True}},
-        "yAxis": {**axis("is", kind="category", gap=room - 18), "data": names, "inverse": True,
-                  "axisLabel": {**text, "hideOverlap": True}},
+        "xAxis": {**columns, "data": names, "axisLabel": {**labels, **rotated}},
+        "yAxis": {**rows, "data": names, "axisLabel": labels},
         "visualMap": {
-            "min": 0, "max": 1, "dimension": 2, "show": False,
+            "min": 0,
+            "max": 1,
+            "dimension": 2,
+            "show": False,
             "inRange": {"color": ["var(--paper)", "var(--ours)"]},
         },
-        "series": [{"type": "heatmap", "data": data, "itemStyle": {"borderColor": "var(--grid)",
-                                                                   "borderWidth": 1}}],
-    }  # fmt: skip
+        "series": [
+            {
+                "type": "heatmap",
+                "data": data,
+                "itemStyle": {"borderColor": "var(--grid)", "borderWidth": 1},
+            }
+        ],
+    }
     caption = (
         f"Confusion of {counts.sum():,} test {words.examples(task)}: rows are what they are, "
         "columns what the network takes them for."
@@ -271,7 +288,7 @@ def layer_bars(run: Run) -> Chart | None:
     }
     caption = (
         f"Milliseconds of each layer for {times['batch']} examples at once on {times['device']}, "
-        f"one after the other: {sum(times['ms']):.1f} ms in all. Compiled as one program, as it is "
-        "delivered, a network takes less."
+        f"one after the other: {sum(times['ms']):.1f} ms in all. Compiled as one program, as the "
+        "network is delivered, neighbours are fused, so that the sum is another."
     )
     return Chart("layers", caption, option, height=300)
