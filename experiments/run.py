@@ -11,6 +11,7 @@ process of this run ended, 130 interrupted, anything else is a defect. On severa
 several processes: see docs/launch.md.
 """
 
+import ast
 import os
 import re
 import sys
@@ -28,6 +29,7 @@ from nasgen.pipeline import config as rules
 from nasgen.pipeline import distributed
 from nasgen.pipeline.config import UserError
 
+ROOT = Path(__file__).resolve().parents[1]
 FLAGS = ("config", "workdir", "report")
 _NONE = re.compile(r"--?config\.([\w.]+)=None")  # leaves out what may be left out
 LOST, INTERRUPTED = 75, 130  # exit codes
@@ -225,7 +227,7 @@ PIPELINES = {
 def main(argv: Sequence[str], *, pipelines: Mapping[str, Pipeline] = PIPELINES) -> int:
     """Runs the command line `argv`; returns the exit code."""
     if {"--help", "-help", "-h"} & set(argv[1:]):
-        print(__doc__.strip())
+        print(f"{__doc__.strip()}\n\nConfigs, in experiments/configs/:\n\n{configs()}")
         return 0
     try:
         reported, rest = _take(argv, "report")
@@ -251,6 +253,15 @@ def main(argv: Sequence[str], *, pipelines: Mapping[str, Pipeline] = PIPELINES) 
             file=sys.stderr,
         )
         return LOST
+
+
+def configs() -> str:
+    """A line a config: its name, and the first line of what it says of itself."""
+    paths = sorted((ROOT / "experiments" / "configs").glob("*.py"))
+    said = {path.stem: ast.get_docstring(ast.parse(path.read_text())) or "" for path in paths}
+    del said["__init__"]
+    width = max(map(len, said))
+    return "\n".join(f"  {name:{width}}  {text.splitlines()[0]}" for name, text in said.items())
 
 
 def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:

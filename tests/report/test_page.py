@@ -222,6 +222,7 @@ def test_several_runs_stand_side_by_side_with_intervals():
     assert [one["name"] for one in drawn["validation"]["series"]] == ["a", "b"]
     bar = drawn["tested"]["series"][0]["markLine"]["data"][0]
     assert [one["coord"][1] for one in bar] == [70.0, 80.0]
+    assert drawn["tested"]["yAxis"]["min"] <= 70 and drawn["tested"]["yAxis"]["max"] >= 85
 
 
 def test_runs_of_different_fitnesses_share_no_curve():

@@ -157,7 +157,7 @@ def _path(curve: Sequence[tuple[float, float]], places: Layout) -> str:
 def _box(
     column: tuple[float, float], middle: float, places: Layout, lines: Sequence[str], kind: str
 ) -> str:
-    wide = places.height if kind != "end" else places.height / 2
+    wide = places.height * (1 if kind != "end" else 0.75)  # edges end on 0.66 of it
     x, y = _point((column[0], middle - wide / 2), places)
     tall = column[1] - column[0]
     first = y + tall / 2 - _LINE * (len(lines) - 1) / 2 + 4

@@ -1,5 +1,6 @@
 """Several runs side by side: a table with intervals, curves over one another, what differs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -183,7 +184,7 @@ def validation(runs: Mapping[str, Run]) -> Chart | None:
 def tested(runs: Mapping[str, Run]) -> Chart | None:
     """The test metric against params, with its intervals, of runs that share the first's metric."""
     metric = next((run.task.metric for run in runs.values() if run.task), None)
-    drawn, costs = [], []
+    drawn, costs, shown = [], [], []
     for index, (name, run) in enumerate(runs.items()):
         results, winner = figures_of(run), run.networks.get(WINNER)
         if winner is None or run.task.metric != metric or results.get(f"test_{metric}") is None:
@@ -193,10 +194,12 @@ def tested(runs: Mapping[str, Run]) -> Chart | None:
         tip = [name, f"{number(params)} parameters", _metric(run, results)]
         point = {"value": [params, value], "tip": tip, "net": network_name(index)}
         costs.append(params)
+        shown.append(value)
         kept = {"type": "scatter", "name": name, "data": [point], "symbolSize": 12, **look(index)}
         ends = interval(results, run.task)
         if ends is not None:
             bar = [[{"coord": [params, scale * one]} for one in ends]]
+            shown += [scale * one for one in ends]
             style = {"color": f"{look(index)['color']}", "width": 2, "type": "solid"}
             kept["markLine"] = {"silent": True, "symbol": "none", "lineStyle": style, "data": bar}
         drawn.append(kept)
@@ -208,10 +211,19 @@ def tested(runs: Mapping[str, Run]) -> Chart | None:
         "grid": grid(right=44),
         "tooltip": {"trigger": "item", "tips": True},
         "xAxis": cost_axis("parameters", costs, axis),
-        "yAxis": height_axis(f"test {title}", scale=True),
+        "yAxis": height_axis(f"test {title}", **_limits(shown)),
         "series": drawn,
     }
     return Chart("tested", "The test metric, bars its 95 % intervals, against the cost.", option)
+
+
+def _limits(values: Sequence[float]) -> dict[str, float]:
+    """The ends of an axis that shows all values, whole numbers where these are not near."""
+    low, high = min(values), max(values)
+    digits = 0 if high - low > 1 else 2 - math.floor(math.log10(max(high - low, 1e-6)))
+    unit = 10.0**-digits
+    ends = math.floor(low / unit) * unit, math.ceil(high / unit) * unit
+    return dict(zip(("min", "max"), (round(one, digits) for one in ends), strict=True))
 
 
 def _differences(runs: Mapping[str, Run]) -> str:
