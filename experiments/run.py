@@ -1,10 +1,12 @@
 """The single entry point of nasgen: runs the pipeline that a config names, in one folder.
 
     python experiments/run.py --config=FILE --workdir=FOLDER [--config.KEY=VALUE ...]
+    python experiments/run.py --config=FILE --dry_run [--config.KEY=VALUE ...]
     python experiments/run.py --report=FOLDER
 
 The same command on the same workdir resumes. Every run ends with a page, `report.html` in its
-folder; `--report` writes it of what is there so far, also while the run goes on. Exit codes: 0
+folder; `--report` writes it of what is there so far, also while the run goes on. `--dry_run` says
+what a run would do, and what that would take, and writes nothing. Exit codes: 0
 done, 2 the input cannot be used (one line on stderr says why; no workdir is left behind) or
 training by it diverged (the line says in which step; what was done before stays), 75 another
 process of this run ended, 130 interrupted, anything else is a defect. On several machines, or in
@@ -15,6 +17,7 @@ import ast
 import os
 import re
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +33,7 @@ from nasgen.pipeline import distributed
 from nasgen.pipeline.config import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-FLAGS = ("config", "workdir", "report")
+FLAGS = ("config", "workdir", "report", "dry_run")
 _NONE = re.compile(r"--?config\.([\w.]+)=None")  # leaves out what may be left out
 LOST, INTERRUPTED = 75, 130  # exit codes
 EXAMPLE = "--config=experiments/configs/quickstart.py"
@@ -233,9 +236,12 @@ def main(argv: Sequence[str], *, pipelines: Mapping[str, Pipeline] = PIPELINES) 
         reported, rest = _take(argv, "report")
         if reported is not None or "--report" in argv:
             return _report(reported or "", rest[1:])
-        config, folder = parse(argv)
+        dry, argv = "--dry_run" in argv, [one for one in argv if one != "--dry_run"]
+        config, folder = parse([*argv, "--workdir=none"] if dry else argv)
         rules.validate(config, pipelines=pipelines)
         here = distributed.place(os.environ)
+        if dry:
+            return _rehearse(config)
         if here is not None:
             distributed.join(here, config.pipeline)
         return _run(pipelines[config.pipeline], config, folder)
@@ -284,8 +290,8 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
     except flags.UnrecognizedFlagError as error:
         end = rules.nearest(error.flagname, FLAGS)
         raise UserError(
-            f"`--{error.flagname}` is no flag: there are --config, --config.KEY, --workdir and "
-            f"--report{end}"
+            f"`--{error.flagname}` is no flag: there are --config, --config.KEY, --workdir, "
+            f"--dry_run and --report{end}"
         ) from None
     except (flags.Error, ValueError, TypeError) as error:
         raise UserError(_wrong_type(error, values, argv)) from None
@@ -324,6 +330,23 @@ def _run(pipeline: Pipeline, config: ConfigDict, folder: str) -> int:
         workdirs.close_workdir(workdir)
         raise
     workdirs.close_workdir(workdir)
+    return 0
+
+
+def _rehearse(config: ConfigDict) -> int:
+    """Says what the run would do."""
+    if config.pipeline not in ("design", "compare"):
+        print("\n".join(f"{key} = {value!r}" for key, value in rules.flat(config).items()))
+        print(f"What {config.pipeline} takes is not foretold; its config says what was measured.")
+        return 0
+    from nasgen.pipeline.request import load_request
+
+    request = load_request(config)
+    from nasgen.pipeline import rehearsal  # slow to import: a bad request has been refused by now
+
+    if config.compilation_cache:
+        _keep_programs(Path(tempfile.gettempdir()) / "nasgen")
+    print(rehearsal.in_words(config, request, rehearsal.rehearse(config, request)))
     return 0
 
 

@@ -69,7 +69,9 @@ def test_a_whole_run_has_every_figure_and_asks_for_nothing():
 
 
 def test_it_says_what_was_asked_and_what_came_of_it():
-    text = page(whole_run())
+    run = whole_run()
+    beside = {"resnet/test_accuracy": 0.6, "resnet/params": 9, "resnet/macs": 80}
+    text = page(run._replace(results={**run.results, **beside}))
     assert "A network for &lt;digits&gt;" in text and "<digits>" not in text
     assert "75.0 %" in text and "95 % interval 70.0 to 80.0 %; 40 images" in text
     used = costs.count(make_plan(ARCHITECTURE, OPS, TASK))
@@ -78,6 +80,7 @@ def test_it_says_what_was_asked_and_what_came_of_it():
     assert "pretraining of the weights, once for all tasks and not in this: 1 h 00 min" in text
     assert "7 min 21 s" in text  # 60 + 61 + ... + 66 seconds
     assert "python experiments/run.py &#x27;--workdir=a b&#x27;" in text
+    assert "Beside it, resnet by hand" in text and "60.0 % with 9 parameters, 80 MACs" in text
     assert "did not train" in text and "score, rank 1</button> ★" in text
     assert 'data-net="finalist-1"' in text and "not on this page" not in text
 

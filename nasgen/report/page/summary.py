@@ -78,8 +78,21 @@ def delivered(run: Run) -> str:
         if results.get(name) is not None
     ]
     validation = score(results, "validation", run.task)
+    measured += _beside(run, run.task)
     rows += measured + [(f"Validation {words.title(run.task)}", validation or "")]
     return facts(rows)
+
+
+def _beside(run: Run, task: Task) -> list[tuple[str, str]]:
+    """The networks made by hand that were trained beside it, see `pipeline.compare`."""
+    end, found = f"/test_{task.metric}", []
+    for name, value in run.results.items():
+        if name.endswith(end) and value is not None:
+            family = name.removesuffix(end)
+            costs = [number(run.results[f"{family}/{cost}"]) for cost in ("params", "macs")]
+            text = f"{words.amount(value, task)} with {costs[0]} parameters, {costs[1]} MACs"
+            found.append((f"Beside it, {family} by hand", text))
+    return found
 
 
 def headlines(run: Run) -> str:
