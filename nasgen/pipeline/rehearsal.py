@@ -142,10 +142,7 @@ def _costs(config: ConfigDict, request: Request, found: Rehearsal | None) -> lis
     rows = [
         ("network", f"{sizes}, {costs.layers} layers: {_FAMILY} within the budget, as a stand-in"),
         ("memory", f"about {short(memory)}B in training, beside what JAX itself takes"),
-        (
-            "compiles",
-            f"{found.programs} small programs, {duration(found.seconds_compile)}, now kept",
-        ),
+        ("compiles", f"{programs}, now kept"),
         ("", "other networks need some more, the one that is delivered three large ones"),
         ("time", f"{parts} of training: about {duration(scores + trained + last)}"),
         ("", f"by {pace} of the stand-in on this machine; compiling comes on top"),
