@@ -1,6 +1,7 @@
 """A network in a run's folder: trained, tested once, timed and exported.
 
-trained.npz       weights of the best validation metric     train/  checkpoints, metrics.jsonl, tensorboard
+trained.npz       weights of the best validation metric
+train/            checkpoints, metrics.jsonl, tensorboard
 network/          what runs without nasgen
 predictions.npz   see `predictions`
 layer_times.json  names of the layers, and the milliseconds of each, see `layer_times`
