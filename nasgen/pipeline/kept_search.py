@@ -87,14 +87,15 @@ def save_state(
 
 
 def load_state(workdir: Workdir, name: str, problem: Problem, space: Space) -> SearchState | None:
-    """The state of this name, None where there is no whole one."""
+    """The state of this name, None where there is no whole one, or it holds other parts of scores,
+    as those of an earlier version do."""
     manifest = workdir.path / STAGES / f"{name}-state.json"
     if not stage_done(workdir, f"{name}-state"):
         return None
     files = processes.from_first(lambda: sorted(json.loads(manifest.read_text())["files"]))
     state = _read_state(*(workdir.path / one for one in files), problem, space)
     processes.wait_for_all(f"read {name}-state")  # before anybody goes on and replaces it
-    return state
+    return state if state.parts.shape[1] == len(problem.names) else None
 
 
 def _read_state(about: Path, arrays: Path, problem: Problem, space: Space) -> SearchState:
