@@ -8,6 +8,7 @@ layer_times.json  names of the layers, and the milliseconds of each, see `layer_
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Key
 from ml_collections import ConfigDict
 
+from nasgen import processes
 from nasgen.arrays import flatten, unflatten
 from nasgen.data.task import Dataset
 from nasgen.export import export_network
@@ -27,6 +29,7 @@ from nasgen.networks.layer_times import can_time, layer_times
 from nasgen.networks.network import Network, init_network
 from nasgen.networks.plan import Plan
 from nasgen.pipeline import predictions
+from nasgen.pipeline.config import flat
 from nasgen.pipeline.task_data import about, recipe_of
 from nasgen.pipeline.workdir import save_arrays, write_json
 from nasgen.spaces.space import Space
@@ -35,6 +38,7 @@ from nasgen.training.sharding import default_mesh
 from nasgen.training.supervised import Teacher, evaluate, train_network
 from nasgen.training.task_metrics import Evaluation, bootstrap_interval
 from nasgen.training.units import in_units, units_of
+from nasgen.training.wandb_log import wandb_log
 from nasgen.types import Architecture, Task
 
 TIMES = "layer_times.json"
@@ -54,23 +58,33 @@ def train(
     """Trains the network of a plan; validation picks the weights, which predict numbers in the
     units of the targets. teacher: to distil from."""
     keys, units = children(key, "init", "steps"), units_of(dataset)
-    found = train_network(
-        Network(plan),
-        init_network(keys["init"], plan),
-        dataset,
-        recipe_of(config),
-        seed=int(generator(keys["steps"]).integers(2**32)),
-        teacher=teacher,
-        workdir=folder / "train",
-        mesh=default_mesh(),
-        label="training the network",
-    )
+    with _elsewhere(config, folder) as on_metrics:
+        found = train_network(
+            Network(plan),
+            init_network(keys["init"], plan),
+            dataset,
+            recipe_of(config),
+            seed=int(generator(keys["steps"]).integers(2**32)),
+            teacher=teacher,
+            workdir=folder / "train",
+            mesh=default_mesh(),
+            on_metrics=on_metrics,
+            label="training the network",
+        )
     variables = found.variables
     if units is not None:
         last = next(step for step in reversed(plan.steps) if step.layer.bias)
         variables = in_units(variables, last.name, units)
     save_arrays(folder / "trained.npz", **flatten(variables))
     return {f"validation_{dataset.task.metric}": found.value, "kept_step": found.step}
+
+
+def _elsewhere(config: ConfigDict, folder: Path) -> AbstractContextManager:
+    """Gives what else takes the rows of the training, None for nobody."""
+    settings = flat(config.to_dict())
+    if settings.get("report.wandb") and processes.is_first():
+        return wandb_log(folder, name=folder.name, settings=settings)
+    return nullcontext()
 
 
 def hand_over(
