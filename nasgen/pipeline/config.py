@@ -363,12 +363,13 @@ def validate(config: ConfigDict, *, pipelines: Iterable[str]) -> None:
     values = flat(config)
     if rules is not None:
         check_training(config.train)
-        _check_report(values)
+        check_report(values)
     if "task.name" in values:
         _check_task(config)
 
 
-def _check_report(values: Mapping[str, Any]) -> None:
+def check_report(values: Mapping[str, Any]) -> None:
+    """Raises UserError where the report asks for a package that is not there; values: flat."""
     if values.get("report.wandb") and importlib.util.find_spec("wandb") is None:
         raise UserError(
             "`config.report.wandb` must be false where wandb is not installed; got true: "

@@ -32,7 +32,7 @@ from nasgen.pipeline.kept_search import found_scores, found_to_json, kept_search
 from nasgen.pipeline.problems import make_problem
 from nasgen.pipeline.request import Request
 from nasgen.pipeline.stages import Stage, run_stages
-from nasgen.pipeline.task_data import TASK, keep_task
+from nasgen.pipeline.task_data import keep_task
 from nasgen.pipeline.workdir import Workdir, save_arrays, write_json, write_results
 from nasgen.search.methods import configured
 from nasgen.search.problem import BudgetError, Problem
@@ -44,6 +44,7 @@ from nasgen.training.progress import announce
 def run(config: ConfigDict, workdir: Workdir, request: Request) -> None:
     """All stages of the run for a request, which `load_request` makes of the config."""
     stages = stages_of(config, workdir, request)
+    keep_task(request.dataset, workdir.path)
     run_stages(workdir, stages)
     if not processes.is_first():
         return
@@ -57,7 +58,6 @@ def stages_of(config: ConfigDict, workdir: Workdir, request: Request) -> list[St
     folder = workdir.path
     draws = config.report.plots and find_spec("matplotlib") is not None
     stages = [
-        Stage("task", (TASK,), lambda: keep_task(request.dataset, folder)),
         Stage(
             "search",
             ("search.json", "candidates.npz"),

@@ -15,7 +15,7 @@ from nasgen import pretrained
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.config import UserError, flat
 from nasgen.pipeline.task_data import read_task
-from nasgen.pipeline.workdir import CONFIG, ENVIRONMENT, RESULTS, STAGES
+from nasgen.pipeline.workdir import CONFIG, ENVIRONMENT, RESULTS, STAGES, TASK
 from nasgen.report.page.comparison import comparison
 from nasgen.report.page.html import LIMIT, page
 from nasgen.report.page.run import OURS, WINNER, Network, Pretraining, Run, finalist_name
@@ -27,9 +27,9 @@ from nasgen.types import Budget, Task
 
 PAGE = "report.html"
 _STAGES = {
-    "design": ("task", "search", "baselines", "finalists", "metric_map", "train", "deliver"),
-    "compare": ("task", "search", "baselines", "finalists", "metric_map", "train", "deliver"),
-    "train_model": ("task", "train", "deliver"),
+    "design": ("search", "baselines", "finalists", "metric_map", "train", "deliver"),
+    "compare": ("search", "baselines", "finalists", "metric_map", "train", "deliver"),
+    "train_model": ("train", "deliver"),
 }
 # Networks of each method that a click opens: as many as the page has room for.
 _OPENED = (48, 24, 12, 6, 3)
@@ -88,7 +88,7 @@ def read_run(folder: Path, *, most: int = _OPENED[0]) -> Run:
         to_come=[name for name in names if name not in done],
         budget=Budget(**config.get("budget", {})),
     )
-    if pipeline not in _STAGES or "task" not in done:
+    if pipeline not in _STAGES or not (folder / TASK).is_file():
         return run
     task, data = read_task(folder)
     run = run._replace(

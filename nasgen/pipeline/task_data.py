@@ -13,15 +13,13 @@ from ml_collections import ConfigDict
 from nasgen import data
 from nasgen.data.task import Dataset
 from nasgen.pipeline.config import task_options
-from nasgen.pipeline.workdir import write_json
+from nasgen.pipeline.workdir import TASK, write_json
 from nasgen.report import words
 from nasgen.training.progress import announce
 from nasgen.types import Task
 
 if TYPE_CHECKING:
     from nasgen.training.recipe import Recipe
-
-TASK = "task.json"
 
 
 def load_data(config: ConfigDict) -> Dataset:

@@ -28,7 +28,7 @@ from nasgen.pipeline.config import (
     text,
 )
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
-from nasgen.pipeline.task_data import TASK, keep_task, load_data
+from nasgen.pipeline.task_data import keep_task, load_data
 from nasgen.pipeline.teacher import load_teacher
 from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.report.card import tested
@@ -64,10 +64,10 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from None
     train = partial(_train, config, chosen, workdir.path)
+    keep_task(chosen.dataset, workdir.path)
     run_stages(
         workdir,
         [
-            Stage("task", (TASK,), partial(keep_task, chosen.dataset, workdir.path)),
             Stage("train", ("trained.npz", "train"), train, together=True),
             Stage(
                 "deliver",

@@ -11,9 +11,8 @@ from experiments.configs import quickstart
 from nasgen import data
 from nasgen.pipeline.kept_search import kept_search
 from nasgen.pipeline.page import read_run, write_comparison, write_page
-from nasgen.pipeline.stages import Stage, run_stages
-from nasgen.pipeline.task_data import TASK, keep_task, read_task
-from nasgen.pipeline.workdir import close_workdir, open_workdir
+from nasgen.pipeline.task_data import keep_task, read_task
+from nasgen.pipeline.workdir import TASK, close_workdir, discard_workdir, open_workdir
 from nasgen.report.page.run import OURS
 from nasgen.spaces import SPACES
 from nasgen.types import Task
@@ -26,8 +25,7 @@ def folder(tmp_path):
     """A run of digits that has begun to search."""
     workdir = open_workdir(tmp_path / "run", quickstart.get_config())
     digits = data.load("digits", seed=0)
-    work = lambda: keep_task(digits, workdir.path)  # noqa: E731
-    run_stages(workdir, [Stage("task", (TASK,), work)])
+    keep_task(digits, workdir.path)
     problem, _ = toy.problem()
     options = dict(space=SPACES["open"])
     kept_search(workdir, "nasgen", jax.random.key(0), method("generate"), problem, 5, **options)
@@ -37,7 +35,7 @@ def folder(tmp_path):
 
 def test_a_search_that_goes_on_shows_what_it_has(folder):
     found = read_run(folder)
-    assert list(found.stages) == ["task"] and found.to_come[0] == "search"
+    assert not found.stages and found.to_come[0] == "search"
     assert list(found.methods) == [OURS] and len(found.methods[OURS]["scores"]) == 5
     assert len(found.networks) == 5 and found.budget.params == 30_000
     assert found.task.name == "digits" and "1,079 images to train on" in found.data
@@ -53,7 +51,7 @@ def test_fewer_networks_can_be_looked_at_where_room_is_scarce(folder):
 
 
 def test_a_folder_of_an_earlier_version_has_a_page(folder):
-    (folder / "stages" / "task.json").unlink()
+    (folder / TASK).unlink()
     assert "A run of design" in write_page(folder).read_text()
 
 
@@ -62,6 +60,13 @@ def test_the_task_comes_back(tmp_path):
     task = Task("toy", (8, 2), 3, kind="multi_label", class_names=("a", "b", "c"))
     keep_task(digits._replace(task=task), tmp_path)
     assert read_task(tmp_path)[0] == task
+
+
+def test_a_run_that_only_kept_its_task_leaves_nothing_behind(tmp_path):
+    workdir = open_workdir(tmp_path / "run", quickstart.get_config())
+    keep_task(data.load("digits", seed=0), workdir.path)
+    discard_workdir(workdir)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_commands(folder, tmp_path, capsys):

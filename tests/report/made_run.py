@@ -79,7 +79,7 @@ def whole_run(task: Task = TASK) -> Run:
     name, drawn = f"test_{task.metric}", rng.integers(1_000, 90_000, (2, 300))
     history = [{"step": s, "kind": "train", "loss": 3 / s} for s in (10, 20, 30)]
     history += [{"step": s, "kind": "eval", task.metric: s / 40} for s in (10, 20, 30)]
-    stages = ("task", "search", "baselines", "finalists", "metric_map", "train", "deliver")
+    stages = ("search", "baselines", "finalists", "metric_map", "train", "deliver")
     return Run(
         folder="first",
         pipeline="design",
@@ -117,6 +117,5 @@ def begun_run() -> Run:
     """Nothing but the task is there."""
     empty = dict(methods={}, candidates=None, finalists=None, cell_map=None, networks={})
     later = dict(history=(), predictions=None, layer_times=None, results={})
-    stages = {"task": {"seconds": 0.1, "seconds_compile": 0.0}}
     to_come = ("search", "baselines", "finalists", "metric_map", "train", "deliver")
-    return whole_run()._replace(**empty, **later, stages=stages, to_come=to_come)
+    return whole_run()._replace(**empty, **later, stages={}, to_come=to_come)

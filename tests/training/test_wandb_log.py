@@ -42,5 +42,5 @@ def test_nobody_imports_it_unasked():
 def test_without_it_the_setting_is_refused(monkeypatch):
     monkeypatch.setattr(rules.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(rules.UserError, match="pip install wandb"):
-        rules._check_report({"report.wandb": True})
-    rules._check_report({"report.wandb": False})
+        rules.check_report({"report.wandb": True})
+    rules.check_report({"report.wandb": False})
