@@ -1,16 +1,23 @@
 """The single entry point of nasgen: runs the pipeline that a config names, in one folder.
 
     python experiments/run.py --config=FILE --workdir=FOLDER [--config.KEY=VALUE ...]
+    python experiments/run.py --config=FILE --dry_run [--config.KEY=VALUE ...]
+    python experiments/run.py --report=FOLDER
 
-The same command on the same workdir resumes. Exit codes: 0 done, 2 the input cannot be used (one
-line on stderr says why; no workdir is left behind) or training by it diverged (the line says in
-which step; what was done before stays), 75 another process of this run ended, 130 interrupted,
-anything else is a defect. On several machines, or in several processes: see docs/launch.md.
+The same command on the same workdir resumes. Every run ends with a page, `report.html` in its
+folder; `--report` writes it of what is there so far, also while the run goes on. `--dry_run` says
+what a run would do, and what that would take, and writes nothing. Exit codes: 0
+done, 2 the input cannot be used (one line on stderr says why; no workdir is left behind) or
+training by it diverged (the line says in which step; what was done before stays), 75 another
+process of this run ended, 130 interrupted, anything else is a defect. On several machines, or in
+several processes: see docs/launch.md.
 """
 
+import ast
 import os
 import re
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +32,8 @@ from nasgen.pipeline import config as rules
 from nasgen.pipeline import distributed
 from nasgen.pipeline.config import UserError
 
-FLAGS = ("config", "workdir")
+ROOT = Path(__file__).resolve().parents[1]
+FLAGS = ("config", "workdir", "report", "dry_run")
 _NONE = re.compile(r"--?config\.([\w.]+)=None")  # leaves out what may be left out
 LOST, INTERRUPTED = 75, 130  # exit codes
 EXAMPLE = "--config=experiments/configs/quickstart.py"
@@ -222,12 +230,18 @@ PIPELINES = {
 def main(argv: Sequence[str], *, pipelines: Mapping[str, Pipeline] = PIPELINES) -> int:
     """Runs the command line `argv`; returns the exit code."""
     if {"--help", "-help", "-h"} & set(argv[1:]):
-        print(__doc__.strip())
+        print(f"{__doc__.strip()}\n\nConfigs, in experiments/configs/:\n\n{configs()}")
         return 0
     try:
-        config, folder = parse(argv)
+        reported, rest = _take(argv, "report")
+        if reported is not None or "--report" in argv:
+            return _report(reported or "", rest[1:])
+        dry, argv = "--dry_run" in argv, [one for one in argv if one != "--dry_run"]
+        config, folder = parse([*argv, "--workdir=none"] if dry else argv)
         rules.validate(config, pipelines=pipelines)
         here = distributed.place(os.environ)
+        if dry:
+            return _rehearse(config)
         if here is not None:
             distributed.join(here, config.pipeline)
         return _run(pipelines[config.pipeline], config, folder)
@@ -245,6 +259,15 @@ def main(argv: Sequence[str], *, pipelines: Mapping[str, Pipeline] = PIPELINES) 
             file=sys.stderr,
         )
         return LOST
+
+
+def configs() -> str:
+    """A line a config: its name, and the first line of what it says of itself."""
+    paths = sorted((ROOT / "experiments" / "configs").glob("*.py"))
+    said = {path.stem: ast.get_docstring(ast.parse(path.read_text())) or "" for path in paths}
+    del said["__init__"]
+    width = max(map(len, said))
+    return "\n".join(f"  {name:{width}}  {text.splitlines()[0]}" for name, text in said.items())
 
 
 def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
@@ -267,7 +290,8 @@ def parse(argv: Sequence[str]) -> tuple[ConfigDict, str]:
     except flags.UnrecognizedFlagError as error:
         end = rules.nearest(error.flagname, FLAGS)
         raise UserError(
-            f"`--{error.flagname}` is no flag: there are --config, --config.KEY and --workdir{end}"
+            f"`--{error.flagname}` is no flag: there are --config, --config.KEY, --workdir, "
+            f"--dry_run and --report{end}"
         ) from None
     except (flags.Error, ValueError, TypeError) as error:
         raise UserError(_wrong_type(error, values, argv)) from None
@@ -298,6 +322,7 @@ def _run(pipeline: Pipeline, config: ConfigDict, folder: str) -> int:
         processes.wait_for_all("the end of the run")
         if processes.is_first() and workdirs.is_finished(workdir.path):
             print(f"Finished: {results}")
+            print(f"Look at it: {_write_page(workdir.path)}", flush=True)
     except UserError:
         workdirs.discard_workdir(workdir)
         raise
@@ -306,6 +331,38 @@ def _run(pipeline: Pipeline, config: ConfigDict, folder: str) -> int:
         raise
     workdirs.close_workdir(workdir)
     return 0
+
+
+def _rehearse(config: ConfigDict) -> int:
+    """Says what the run would do."""
+    if config.pipeline not in ("design", "compare"):
+        print("\n".join(f"{key} = {value!r}" for key, value in rules.flat(config).items()))
+        print(f"What {config.pipeline} takes is not foretold; its config says what was measured.")
+        return 0
+    from nasgen.pipeline.request import load_request
+
+    request = load_request(config)
+    from nasgen.pipeline import rehearsal  # slow to import: a bad request has been refused by now
+
+    if config.compilation_cache:
+        _keep_programs(Path(tempfile.gettempdir()) / "nasgen")
+    print(rehearsal.in_words(config, request, rehearsal.rehearse(config, request)))
+    return 0
+
+
+def _report(folder: str, rest: Sequence[str]) -> int:
+    """Writes the page of a run, which may be going on."""
+    if not folder or rest:
+        other = f", not beside `{rest[0]}`" if rest else ""
+        raise UserError(f"`--report` must name the workdir of a run{other}.")
+    print(f"Written: {_write_page(Path(folder).expanduser())}")
+    return 0
+
+
+def _write_page(folder: Path) -> Path:
+    from nasgen.pipeline.page import write_page
+
+    return write_page(folder)
 
 
 def _keep_programs(workdir: Path) -> None:

@@ -100,6 +100,8 @@ def get_config() -> ConfigDict:
     # What the report shows.
     config.report = ConfigDict()
     config.report.plots = True  # figures too (needs matplotlib)
+    # The training also to Weights & Biases (needs wandb); WANDB_MODE=offline keeps it here.
+    config.report.wandb = False
 
     return config
 

@@ -105,9 +105,16 @@ class Forward(NamedTuple):
 
 
 def walk_forward(
-    plan: Plan, weights: Sequence[dict[str, Tensor]], x: Tensor, run, *, norm: Norm = FRESH
+    plan: Plan,
+    weights: Sequence[dict[str, Tensor]],
+    x: Tensor,
+    run,
+    *,
+    norm: Norm = FRESH,
+    observe: Callable[[int], None] = lambda step: None,
 ) -> Forward:
-    """Forward of `x [batch, height, width, channels]`; the last value is the logits."""
+    """Forward of `x [batch, height, width, channels]`; the last value is the logits. `observe` is
+    told of each step when it has run."""
     values, inputs, norms, actives, given = [x], [], [], [], _Inputs(plan, run)
     for index, (step, w) in enumerate(zip(plan.steps, weights, strict=True)):
         layer, kept = step.layer, None
@@ -119,6 +126,7 @@ def walk_forward(
             y, kept = norm.forward(run, index, y)
         values.append(y)
         norms.append(kept)
+        observe(index)
     return Forward(inputs, values[1:], norms, actives)
 
 

@@ -19,6 +19,7 @@ from nasgen.pipeline import deliver, design, trained
 from nasgen.pipeline.config import UserError
 from nasgen.pipeline.request import Request
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
+from nasgen.pipeline.task_data import keep_task
 from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.published import handmade
 from nasgen.report.card import tested
@@ -49,10 +50,11 @@ def run(config: ConfigDict, workdir: Workdir, request: Request) -> None:
         ),
         Stage(
             f"deliver_{name}",
-            (f"{name}/network",),
+            (f"{name}/network", *(f"{name}/{file}" for file in trained.KEPT)),
             partial(_hand_over, config, request, other, workdir.path),
         ),
     ]
+    keep_task(request.dataset, workdir.path)
     run_stages(workdir, stages)
     if not processes.is_first():
         return

@@ -225,6 +225,7 @@ DESIGN = {
     "train.micro_batches": whole(1, 65_536),
     "train.patience": whole(0),
     "report.plots": boolean(),
+    "report.wandb": boolean(),
 }
 
 # Families of networks made by hand, as in `nasgen.published.handmade`, which needs JAX.
@@ -362,8 +363,18 @@ def validate(config: ConfigDict, *, pipelines: Iterable[str]) -> None:
     values = flat(config)
     if rules is not None:
         check_training(config.train)
+        check_report(values)
     if "task.name" in values:
         _check_task(config)
+
+
+def check_report(values: Mapping[str, Any]) -> None:
+    """Raises UserError where the report asks for a package that is not there; values: flat."""
+    if values.get("report.wandb") and importlib.util.find_spec("wandb") is None:
+        raise UserError(
+            "`config.report.wandb` must be false where wandb is not installed; got true: "
+            "`pip install wandb`, or leave it out."
+        )
 
 
 def check_training(train: ConfigDict) -> None:

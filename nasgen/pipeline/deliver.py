@@ -204,10 +204,9 @@ def results(
 
 
 def in_words(folder: Path) -> str:
-    """What came out, in three lines for the terminal."""
+    """What came out, in two lines for the terminal."""
     results = json.loads((folder / RESULTS).read_text())
     return (
         f"{tested(results)} with {results['params']:,} parameters and {results['macs']:,} MACs\n"
-        f"The network, to use without nasgen: {folder / 'network'}\n"
-        f"The report: {folder / 'report.md'}"
+        f"The network, to use without nasgen: {folder / 'network'}"
     )

@@ -1,13 +1,16 @@
 """A design run: task and budget to a trained network that the two generative levels wrote.
 
+    task.json       the task, and what its data are, see `task_data`
     search.json     what nasgen scored, best first last; candidates.npz: everything it proposed
     baselines.json  the same of other methods, at as many exact scores
     finalists.json  who was trained briefly, and how well, see `finalists`
+    metric_map.npz  where the cells lie in the metric space, see `metric_map`
     searches/       where each search stands, see `kept_search`
 
 then training and delivery, see `deliver`.
 """
 
+import json
 from collections.abc import Mapping
 from functools import partial
 from importlib.util import find_spec
@@ -22,23 +25,26 @@ from ml_collections import ConfigDict
 from nasgen import processes
 from nasgen.compile_clock import CLOCK
 from nasgen.keys import children
-from nasgen.pipeline import deliver, finalists
+from nasgen.pipeline import deliver, finalists, metric_map, trained
 from nasgen.pipeline.config import SEARCHES, UserError
 from nasgen.pipeline.examples import examples_of
-from nasgen.pipeline.kept_search import found_to_json, kept_search
+from nasgen.pipeline.kept_search import found_scores, found_to_json, kept_search
 from nasgen.pipeline.problems import make_problem
 from nasgen.pipeline.request import Request
 from nasgen.pipeline.stages import Stage, run_stages
+from nasgen.pipeline.task_data import keep_task
 from nasgen.pipeline.workdir import Workdir, save_arrays, write_json, write_results
 from nasgen.search.methods import configured
 from nasgen.search.problem import BudgetError, Problem
 from nasgen.search.state import SearchState, scores
+from nasgen.spaces.formats import architecture_from_json
 from nasgen.training.progress import announce
 
 
 def run(config: ConfigDict, workdir: Workdir, request: Request) -> None:
     """All stages of the run for a request, which `load_request` makes of the config."""
     stages = stages_of(config, workdir, request)
+    keep_task(request.dataset, workdir.path)
     run_stages(workdir, stages)
     if not processes.is_first():
         return
@@ -69,6 +75,7 @@ def stages_of(config: ConfigDict, workdir: Workdir, request: Request) -> list[St
         halve = partial(_finalists, config, request, folder)
         stages.append(Stage("finalists", (finalists.FILE,), halve, together=True))
     stages += [
+        Stage("metric_map", (metric_map.FILE,), lambda: _map(config, request, folder)),
         Stage(
             "train",
             ("trained.npz", "train"),
@@ -77,7 +84,7 @@ def stages_of(config: ConfigDict, workdir: Workdir, request: Request) -> list[St
         ),
         Stage(
             "deliver",
-            ("network", "report.md", *(("figures",) if draws else ())),
+            ("network", *trained.KEPT, "report.md", *(("figures",) if draws else ())),
             lambda: deliver.hand_over(config, request, folder),
         ),
     ]
@@ -90,7 +97,7 @@ def training_key(config: ConfigDict) -> Key[Array, ""]:
 
 
 def _keys(config: ConfigDict) -> dict[str, Any]:
-    names = ("problem", "batch", "search", "training", *SEARCHES, "finalists")
+    names = ("problem", "batch", "search", "training", *SEARCHES, "finalists", "map")
     return children(jax.random.key(config.seed), *names)
 
 
@@ -180,6 +187,19 @@ def _baselines(config: ConfigDict, request: Request, workdir: Workdir) -> dict[s
         found[name]["seconds_compile"] = CLOCK.seconds - compiled
     write_json(workdir.path / "baselines.json", found)
     return {}
+
+
+def _map(config: ConfigDict, request: Request, folder: Path) -> None:
+    """The winner's cells, and those of the networks that were scored best, on a map."""
+    found = json.loads((folder / "search.json").read_text())
+    metric_map.map_cells(
+        _keys(config)["map"],
+        request.bundle.cells,
+        [architecture_from_json(one, request.space) for one in found["architectures"]],
+        np.argsort(-found_scores(found), kind="stable").tolist(),
+        deliver.winner(config, request, folder).architecture,
+        folder,
+    )
 
 
 def _finalists(config: ConfigDict, request: Request, folder: Path) -> dict[str, Any]:

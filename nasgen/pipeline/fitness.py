@@ -51,6 +51,19 @@ def predicted_accuracies(
     steps: Sequence[int],
 ) -> Float[np.ndarray, "plans steps"]:
     """The same after each number of steps, by the same scores."""
+    scores = accuracy_scores(plans, task, images, labels, key)
+    return accuracies_by_scores(predictor, plans, scores, len(images), steps)
+
+
+def accuracy_scores(
+    plans: Sequence[Plan],
+    task: Task,
+    images: Float[np.ndarray, "batch height width channels"],
+    labels: Int[np.ndarray, " batch"],
+    key: Key[Array, ""],
+) -> dict[str, Float[np.ndarray, " plans"]]:
+    """The scores that `predicted_accuracy` reads, by name: its one exact scoring of each network.
+    Raises ValueError where a plan is for another task."""
     for plan in plans:
         if (plan.input_shape, plan.num_classes) != (tuple(task.input_shape), task.num_classes):
             raise ValueError(
@@ -58,11 +71,23 @@ def predicted_accuracies(
                 f"got {plan.input_shape} in {plan.num_classes}."
             )
     if not plans:
+        return {name: np.zeros(0) for name in SCORES}
+    return score(plans, {name: PROXIES[name] for name in SCORES}, key, images, labels).values
+
+
+def accuracies_by_scores(
+    predictor: Predictor,
+    plans: Sequence[Plan],
+    scores: dict[str, Float[np.ndarray, " plans"]],
+    num_images: int,
+    steps: Sequence[int],
+) -> Float[np.ndarray, "plans steps"]:
+    """`predicted_accuracies` by scores of a batch of so many images."""
+    if not plans:
         return np.zeros((0, len(steps)))
-    scores = score(plans, {name: PROXIES[name] for name in SCORES}, key, images, labels).values
-    scores = {**scores, "images": np.full(len(plans), len(images))}
+    columns = {**scores, "images": np.full(len(plans), num_images)}
     known = np.array([describe(plan) for plan in plans])
-    return np.stack([_predict(predictor, known, number, scores) for number in steps], 1)
+    return np.stack([_predict(predictor, known, number, columns) for number in steps], 1)
 
 
 def expected_accuracy(

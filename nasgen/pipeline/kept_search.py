@@ -1,6 +1,6 @@
 """A search that is kept: its state lies in the workdir, and the same call goes on from there.
 
-    searches/NAME-EVALUATIONS.json  what was scored: architectures, and where the method stands
+    searches/NAME-EVALUATIONS.json  what was scored, see `found_to_json`; where the method stands
     searches/NAME-EVALUATIONS.npz   parts of the scores, costs, seconds, all that was proposed
 
 with a sha256 manifest, `stages/NAME-state.json`, written last: what it names is whole.
@@ -54,17 +54,19 @@ def kept_search(
             nonlocal written
             report(now.evaluations, f"best {scores(now, problem).max():.6g}")
             if time.monotonic() - written >= seconds_between:
-                save_state(workdir, name, now, space)
+                save_state(workdir, name, now, problem, space)
                 written = time.monotonic()
             on_state(now)
 
         found = search(key, method, problem, evaluations, state=state, on_state=keep)
     if found is not state:
-        save_state(workdir, name, found, space)
+        save_state(workdir, name, found, problem, space)
     return found
 
 
-def save_state(workdir: Workdir, name: str, state: SearchState, space: Space) -> None:
+def save_state(
+    workdir: Workdir, name: str, state: SearchState, problem: Problem, space: Space
+) -> None:
     """Writes the state, then its manifest, then removes what the manifest named before; in the
     first process of a run."""
     if not processes.is_first():
@@ -76,8 +78,7 @@ def save_state(workdir: Workdir, name: str, state: SearchState, space: Space) ->
     arrays |= flatten(state.costs, "costs") | flatten(state.proposed, "proposed")
     np.savez(folder / f"{stem}.npz", **arrays)
     plain = {field: getattr(state, field) for field in _PLAIN}
-    networks = [architecture_to_json(one, space) for one in state.architectures]
-    write_json(folder / f"{stem}.json", {**plain, "architectures": networks})
+    write_json(folder / f"{stem}.json", {**plain, **found_to_json(state, problem, space)})
     files = [f"{FOLDER}/{stem}.json", f"{FOLDER}/{stem}.npz"]
     finish_stage(workdir, f"{name}-state", files)
     for old in folder.glob(f"{name}-*"):
@@ -86,14 +87,15 @@ def save_state(workdir: Workdir, name: str, state: SearchState, space: Space) ->
 
 
 def load_state(workdir: Workdir, name: str, problem: Problem, space: Space) -> SearchState | None:
-    """The state of this name, None where there is no whole one."""
+    """The state of this name, None where there is no whole one, or it holds other parts of scores,
+    as those of an earlier version do."""
     manifest = workdir.path / STAGES / f"{name}-state.json"
     if not stage_done(workdir, f"{name}-state"):
         return None
     files = processes.from_first(lambda: sorted(json.loads(manifest.read_text())["files"]))
     state = _read_state(*(workdir.path / one for one in files), problem, space)
     processes.wait_for_all(f"read {name}-state")  # before anybody goes on and replaces it
-    return state
+    return state if state.parts.shape[1] == len(problem.names) else None
 
 
 def _read_state(about: Path, arrays: Path, problem: Problem, space: Space) -> SearchState:
@@ -114,13 +116,16 @@ def _read_state(about: Path, arrays: Path, problem: Problem, space: Space) -> Se
 
 
 def found_to_json(state: SearchState, problem: Problem, space: Space) -> dict[str, Any]:
-    """What a method found, for its file: networks in the order scored, with scores and costs."""
+    """What a method found, for its file: networks in the order scored, with scores, their
+    parts, costs, and the seconds of the search that had gone by."""
     return {
         "architectures": [architecture_to_json(one, space) for one in state.architectures],
         "scores": scores(state, problem),
         "params": state.costs.params,
         "macs": state.costs.macs,
         "seconds": state.seconds[-1],
+        "seconds_at": state.seconds,
+        "parts": dict(zip(problem.names, state.parts.T, strict=True)),
     }
 
 

@@ -11,12 +11,12 @@ from jaxtyping import Array, Float, Key
 from nasgen.data.task import Split
 from nasgen.keys import children, generator
 from nasgen.models import mixture
-from nasgen.models.accuracy import PREDICTED_ACCURACY, Accuracy
+from nasgen.models.accuracy import PREDICTED_ACCURACY, SCORES, Accuracy
 from nasgen.networks import costs, fitting
 from nasgen.networks.latency_model import Predictor, predict
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.cell_generator import neighbours, write_cells
-from nasgen.pipeline.fitness import STEPS, needed, predicted_accuracy
+from nasgen.pipeline.fitness import STEPS, accuracies_by_scores, accuracy_scores, needed
 from nasgen.pipeline.generators import (
     Ranker,
     counted_limits,
@@ -76,10 +76,11 @@ def make_fitness(
 
         def predicted(architectures: Sequence[Architecture]) -> Parts:
             plans = [make_plan(one, ops, task) for one in architectures]
-            found = predicted_accuracy(predictor, plans, task, *batch, key, steps)
-            return found.reshape(-1, 1)
+            scores = accuracy_scores(plans, task, *batch, key)
+            found = accuracies_by_scores(predictor, plans, scores, len(batch.x), (steps,))
+            return np.column_stack([found, *(scores[name] for name in SCORES)])
 
-        return Fitness((fitness,), predicted, first_part)
+        return Fitness((fitness, *SCORES), predicted, first_part)
     if fitness not in PROXIES:
         known = sorted([*PROXIES, PREDICTED_ACCURACY])
         raise ValueError(f"`fitness` must be one of {known}; got {fitness!r}.")

@@ -1,5 +1,10 @@
-"""The data of a config's task, loaded and compared with the batches that the config asks for."""
+"""The data of a config's task, loaded and compared with the batches that the config asks for.
 
+task.json   the task, and what its data are in words
+"""
+
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jax
@@ -8,7 +13,10 @@ from ml_collections import ConfigDict
 from nasgen import data
 from nasgen.data.task import Dataset
 from nasgen.pipeline.config import task_options
+from nasgen.pipeline.workdir import TASK, write_json
+from nasgen.report import words
 from nasgen.training.progress import announce
+from nasgen.types import Task
 
 if TYPE_CHECKING:
     from nasgen.training.recipe import Recipe
@@ -55,3 +63,24 @@ def recipe_of(config: ConfigDict) -> "Recipe":
     settings = config.train.to_dict()
     del settings["teacher"], settings["excitation"]
     return Recipe(**settings)
+
+
+def keep_task(dataset: Dataset, folder: Path) -> None:
+    """Writes the task, and what its data are in words, for whoever looks at the run."""
+    write_json(folder / TASK, {**dataset.task._asdict(), "data": about(dataset)})
+
+
+def read_task(folder: Path) -> tuple[Task, str]:
+    """The task of a run and what its data are in words. Raises OSError where it is not kept."""
+    kept = json.loads((folder / TASK).read_text())
+    data = kept.pop("data")
+    pairs = {name: tuple(kept[name]) for name in ("input_shape", "class_names")}
+    return Task(**{**kept, **pairs}), data
+
+
+def about(dataset: Dataset) -> str:
+    """Its sizes, and what was done to it, in words."""
+    sizes = [len(part.y) for part in (dataset.train, dataset.validation, dataset.test)]
+    text = "{:,} {} to train on, {:,} to choose by, {:,} for the test"
+    text = text.format(sizes[0], words.examples(dataset.task), *sizes[1:])
+    return ". ".join([text, *(note.rstrip(".") for note in dataset.notes)])

@@ -28,7 +28,7 @@ from nasgen.pipeline.config import (
     text,
 )
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
-from nasgen.pipeline.task_data import load_data
+from nasgen.pipeline.task_data import keep_task, load_data
 from nasgen.pipeline.teacher import load_teacher
 from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.report.card import tested
@@ -64,11 +64,16 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from None
     train = partial(_train, config, chosen, workdir.path)
+    keep_task(chosen.dataset, workdir.path)
     run_stages(
         workdir,
         [
             Stage("train", ("trained.npz", "train"), train, together=True),
-            Stage("deliver", ("network",), partial(_hand_over, config, chosen, workdir.path)),
+            Stage(
+                "deliver",
+                ("network", *trained.KEPT),
+                partial(_hand_over, config, chosen, workdir.path),
+            ),
         ],
     )
     if not processes.is_first():

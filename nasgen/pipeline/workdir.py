@@ -2,7 +2,7 @@
 
     config.json      the config, as given            env.json       machine, versions, command
     stages/*.json    sha256 manifest of each stage   results.json   the results; `finished: true`
-    lock             pid and host of the process that works here
+    task.json        the task, where there is one  lock           pid and host of who works here
 
 A folder comes into being whole (config and environment in it) or not at all. The same command on
 the same workdir resumes: a stage is skipped when every file in its manifest has its hash.
@@ -32,6 +32,7 @@ from nasgen.pipeline.config import UserError, flat
 from nasgen.pipeline.environment import environment
 
 CONFIG, ENVIRONMENT, RESULTS, STAGES = "config.json", "env.json", "results.json", "stages"
+TASK = "task.json"
 
 
 class Workdir(NamedTuple):
@@ -125,7 +126,7 @@ def discard_workdir(workdir: Workdir) -> None:
     """Removes a workdir that this process created and nothing was written to; closes any other."""
     if not processes.is_first():
         return
-    fresh = {CONFIG, ENVIRONMENT, lock.LOCK}
+    fresh = {CONFIG, ENVIRONMENT, TASK, lock.LOCK}
     if workdir.resumed or not {one.name for one in workdir.path.iterdir()} <= fresh:
         close_workdir(workdir)
         return

@@ -36,6 +36,11 @@ METHODS = {
     "cells_only": "cells only",
     "macro_only": "macro only",
 }
+# fitness -> what it is called
+SCORES = {
+    "predicted_accuracy": "predicted accuracy, in standard deviations",
+    "t_cet": "T-CET",
+}
 # field of Budget and Costs -> what it is called
 COSTS = {
     "params": "Parameters",
@@ -233,6 +238,14 @@ def tested(results: Mapping[str, Any]) -> str:
 def number(value: float) -> str:
     """`1,234,567`, or three digits of a fraction."""
     return f"{value:,}" if isinstance(value, int) or float(value).is_integer() else f"{value:.3g}"
+
+
+def short(value: float, *, digits: int = 4) -> str:
+    """`20 k`, `1.5 M`, to so many digits."""
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= size:
+            return f"{value / size:.{digits}g}{unit}"
+    return f"{value:.{digits}g}"
 
 
 def with_interval(results: Mapping[str, Any], name: str, *, digits: int = 2) -> str:

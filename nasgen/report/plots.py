@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from nasgen.report import style, words
-from nasgen.report.card import METHODS
+from nasgen.report.card import METHODS, SCORES, short
+from nasgen.report.history import series
 from nasgen.search.pareto import objectives, pareto_set
 from nasgen.types import METRICS, Budget, Task
 
@@ -64,12 +65,12 @@ def _limits(axes: Axes, budget: Budget) -> None:
     if budget.params is not None:
         axes.axvline(budget.params, **line)
         place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-        label = f"params \N{LESS-THAN OR EQUAL TO} {_short(budget.params)}"
+        label = f"params \N{LESS-THAN OR EQUAL TO} {short(budget.params)}"
         axes.annotate(label, (budget.params, 0), xytext=(-4, 5), ha="right", **place, **text)
     if budget.macs is not None:
         axes.axhline(budget.macs, **line)
         place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-        label = f"MACs \N{LESS-THAN OR EQUAL TO} {_short(budget.macs)}"
+        label = f"MACs \N{LESS-THAN OR EQUAL TO} {short(budget.macs)}"
         axes.annotate(label, (0, budget.macs), xytext=(5, -4), va="top", **place, **text)
 
 
@@ -78,21 +79,8 @@ def count_axis(axis: Any, *, steps: tuple[int, ...] = (1, 2, 5)) -> None:
     low, high = axis.get_view_interval()
     steps = (1,) if high / max(low, 1) > 200 else steps
     axis.set_major_locator(LogLocator(base=10, subs=steps))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axis.set_minor_formatter(NullFormatter())
-
-
-def _short(value: float) -> str:
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if value >= size:
-            return f"{value / size:.4g}{unit}"
-    return f"{value:.4g}"
-
-
-_SCORES = {
-    "predicted_accuracy": "predicted accuracy, in standard deviations",
-    "t_cet": "T-CET",
-}
 
 
 def _score(value: float) -> str:
@@ -122,7 +110,7 @@ def search_curves(curves: Mapping[str, Sequence[float]], *, score: str = "score"
         axes,
         title="Search: the best so far",
         x="networks scored exactly",
-        y=f"best {_SCORES.get(score, score)}",
+        y=f"best {SCORES.get(score, score)}",
         legend=bool(curves),
     )
     return figure
@@ -158,7 +146,7 @@ def curves_over_seeds(
         axes,
         title="Search: the best so far, median and range over seeds",
         x="networks scored exactly",
-        y=f"best {_SCORES.get(score, score)}",
+        y=f"best {SCORES.get(score, score)}",
         legend=bool(curves),
     )
     return figure
@@ -168,7 +156,7 @@ def pareto_sets(found: Mapping[str, Mapping[str, np.ndarray]], *, score: str = "
     """Of each method, arrays `scores`, `params`, `macs`: the networks that no other of its own
     beats in score and one cost, as a staircase."""
     figure, panels = style.figure(3.6, columns=2)
-    name = _SCORES.get(score, score)
+    name = SCORES.get(score, score)
     titles = {"params": "parameters", "macs": "MACs for one image"}
     for axes, (cost, title) in zip(panels, titles.items(), strict=True):
         for index, (method, one) in enumerate(found.items()):
@@ -221,13 +209,3 @@ def training_curves(
     unit = "%" if percent else words.title(task)
     style.finish(right, title=f"Validation {words.title(task)}", x="step", y=unit)
     return figure
-
-
-def series(
-    history: Sequence[Mapping[str, Any]], kind: str, name: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of the rows of one kind that have a number under `name`."""
-    of_kind = [row for row in history if row.get("kind") == kind]
-    rows = [(row["step"], row[name]) for row in of_kind if row.get(name) is not None]
-    steps, values = zip(*rows, strict=True) if rows else ((), ())
-    return np.array(steps, int), np.array(values, float)

@@ -6,6 +6,7 @@ that was stopped and resumed equals the straight run bit for bit. In a `workdir`
     checkpoints/step-<n>   the last two states
     checkpoints/best-<n>   the state with the best `best_metric`
     metrics.jsonl          rows {"step", "kind": "train" | "eval", metrics..., "seconds"}
+    tensorboard/           the same for TensorBoard
 """
 
 import math
@@ -23,6 +24,7 @@ from jaxtyping import Array, PyTree
 
 from nasgen import processes
 from nasgen.training import checkpoint, metrics, sharding
+from nasgen.training.event_log import event_log
 from nasgen.training.progress import announce, duration, progress
 from nasgen.training.state import LossFn, PrepareFn, TrainState, train_step
 
@@ -121,11 +123,16 @@ def fit(
         history.append(row)
         if folder is not None and processes.is_first():
             metrics.append(folder / "metrics.jsonl", row)
+        log(row)
         if on_metrics is not None:
             on_metrics(row)
 
     pending, text = [], ""
-    with progress(num_steps, start=start, label=label) as report:
+    events = folder if processes.is_first() else None
+    with (
+        progress(num_steps, start=start, label=label) as report,
+        event_log(events, start=start) as log,
+    ):
         for done in range(start + 1, num_steps + 1):
             state, values = compiled(state, place(batch_fn(done - 1)))
             pending.append(values)

@@ -185,18 +185,21 @@ def evaluate(
     units: Units | None = None,
     batch_size: int = 256,
     mesh: Mesh | None = None,
+    on_logits: Callable[[Array], None] = lambda logits: None,
 ) -> task_metrics.Evaluation:
     """The task's metric, exact over all examples, and the mean loss; the last batch is filled up,
     which is not counted.
 
     units: what a network that predicts numbers standardised was trained with; the metric is in the
-    targets' units. Compiles once for each `apply_fn` (the same object) and batch size, whatever the
-    examples.
+    targets' units. on_logits: told of each batch's, filled up. Compiles once for each `apply_fn`
+    (the same object) and batch size, whatever the examples.
     """
 
     def judge(*batch: np.ndarray) -> tuple[Array, Array]:
         batch = batch if mesh is None else sharding.shard_batch(batch, mesh)
-        return _batch_rows(apply_fn, task.loss, task.metric, mesh, variables, *batch, units)
+        found = _batch_rows(apply_fn, task.loss, task.metric, mesh, variables, *batch, units)
+        on_logits(found[2])
+        return found[:2]
 
     return task_metrics.evaluated(task.metric, split, batch_size, judge)
 
@@ -211,9 +214,11 @@ def _batch_rows(
     x: Array,
     y: Array,
     units: Units | None,
-) -> tuple[Array, Array]:
-    """Of each example of a batch its loss and its row of the metric, on every device of a mesh."""
-    found = task_metrics.judged(loss, metric, apply_fn(variables, x), y, units)
-    if mesh is None:
-        return found
-    return jax.lax.with_sharding_constraint(found, sharding.replicated(mesh))
+) -> tuple[Array, Array, Array]:
+    """Of each example of a batch its loss and its row of the metric, on every device of a mesh; and
+    its logits, where they are."""
+    logits = apply_fn(variables, x)
+    found = task_metrics.judged(loss, metric, logits, y, units)
+    if mesh is not None:
+        found = jax.lax.with_sharding_constraint(found, sharding.replicated(mesh))
+    return *found, logits

@@ -15,6 +15,7 @@ from nasgen.networks.latency_model import predict
 from nasgen.networks.plan import Layer
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.latency import Measured, measured_to_json
+from nasgen.pipeline.page import read_run
 from nasgen.spaces import SPACES
 from nasgen.spaces.formats import architecture_from_json
 from tests.networks.toy_latency import PREDICTOR
@@ -97,6 +98,23 @@ def test_report_and_pictures(workdir):
         picture = workdir / "figures" / f"{name}.png"
         assert f"figures/{name}.png" in report
         assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_is_whole(workdir, results):
+    run, text = read_run(workdir), (workdir / "report.html").read_text()
+    assert run.is_finished and not run.to_come and "not on this page" not in text
+    assert set(run.stages) == {name.removeprefix("seconds/") for name in results if "/" in name}
+    assert set(run.methods) == {"ours", "random", "evolution"} and "winner" in run.networks
+    for name in ("best-over-seconds", "metric-space", "confusion", "agreement", "layers"):
+        assert f'id="{name}"' in text, name
+    kept = run.predictions
+    right = (kept["targets"] == kept["predictions"]).mean()
+    assert right == pytest.approx(results["test_accuracy"], abs=1e-6)
+    winner = run.networks["winner"]
+    assert run.layer_times["names"] == [step.name for step in winner.plan.steps]
+    places, networks = run.cell_map["places"], run.cell_map["networks"]
+    assert (networks == -2).sum() == len(winner.architecture.cells)
+    assert np.isfinite(places).all() and len(text.encode()) < 5_000_000
 
 
 def test_the_network_runs_without_nasgen_and_repeats_the_test_accuracy(workdir, results, tmp_path):

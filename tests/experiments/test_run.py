@@ -1,5 +1,6 @@
 """The command line: bad input is one line and exit code 2, good input runs, resumes, finishes."""
 
+import ast
 import json
 import math
 import os
@@ -309,7 +310,11 @@ sys.exit(run.main(["run.py", *sys.argv[1:]], pipelines={"design": pipeline}))
 
 def test_help_says_how(capsys):
     assert run.main(["run.py", "--help"]) == 0
-    assert "--config=FILE --workdir=FOLDER" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "--config=FILE --workdir=FOLDER" in said
+    for path in (ROOT / "experiments" / "configs").glob("*.py"):
+        first = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+        assert path.stem == "__init__" or f"  {path.stem} " in said and first in said
 
 
 def test_what_may_be_left_out_is_left_out_by_none(monkeypatch):

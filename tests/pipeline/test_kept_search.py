@@ -74,6 +74,13 @@ def test_a_state_without_its_manifest_or_damaged_is_made_again(workdir, capsys):
     _same(again, state)
 
 
+def test_a_state_with_other_parts_of_scores_is_made_again(workdir):
+    _run(workdir, "evolution")
+    problem = toy.problem()[0]
+    assert load_state(workdir, "evolution", problem, OPEN) is not None
+    assert load_state(workdir, "evolution", problem._replace(names=("a", "b")), OPEN) is None
+
+
 def test_what_was_found_as_json(workdir):
     state, _ = _run(workdir, "generate")
     problem = toy.problem()[0]
@@ -81,6 +88,8 @@ def test_what_was_found_as_json(workdir):
     read = [architecture_from_json(json.loads(json.dumps(a)), OPEN) for a in found["architectures"]]
     assert tuple(read) == state.architectures
     assert found["scores"].tolist() == scores(state, problem).tolist()
+    assert found["parts"]["score"].tolist() == state.parts[:, 0].tolist()
+    assert found["seconds_at"].tolist() == state.seconds.tolist()
     assert found["params"].tolist() == [toy.cost(one) for one in read]
 
 
