@@ -4,12 +4,15 @@
 
 The same command on the same workdir resumes. Exit codes: 0 done, 2 the input cannot be used (one
 line on stderr says why; no workdir is left behind) or training by it diverged (the line says in
-which step; what was done before stays), 75 another process of this run ended, 130 interrupted,
-anything else is a defect. On several machines, or in several processes: see docs/launch.md.
+which step; what was done before stays), 75 another process of this run ended, 130 SIGINT, 143
+SIGTERM, 74 a disk that is full or cannot be written (what was done is kept), anything else is a
+defect. What a run survives: see docs/reliability.md; on several machines, or in several processes:
+docs/launch.md.
 """
 
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -20,14 +23,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from nasgen import processes
+from nasgen import interruption, processes
 from nasgen.pipeline import config as rules
 from nasgen.pipeline import distributed
 from nasgen.pipeline.config import UserError
 
 FLAGS = ("config", "workdir")
 _NONE = re.compile(r"--?config\.([\w.]+)=None")  # leaves out what may be left out
-LOST, INTERRUPTED = 75, 130  # exit codes
+LOST, DISK = 75, 74  # exit codes
+# What Orbax says in other errors than OSError.
+_FULL = ("No space left", "Disk quota exceeded", "File too large", "Read-only file system")
 EXAMPLE = "--config=experiments/configs/quickstart.py"
 
 Pipeline = Callable[[ConfigDict, "Workdir"], None]
@@ -225,19 +230,24 @@ def main(argv: Sequence[str], *, pipelines: Mapping[str, Pipeline] = PIPELINES) 
         print(__doc__.strip())
         return 0
     try:
-        config, folder = parse(argv)
-        rules.validate(config, pipelines=pipelines)
-        here = distributed.place(os.environ)
-        if here is not None:
-            distributed.join(here, config.pipeline)
-        return _run(pipelines[config.pipeline], config, folder)
+        with interruption.listening():
+            config, folder = parse(argv)
+            rules.validate(config, pipelines=pipelines)
+            here = distributed.place(os.environ)
+            if here is not None:
+                distributed.join(here, config.pipeline)
+            return _run(pipelines[config.pipeline], config, folder)
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        number = getattr(error, "number", signal.SIGINT)
         print("interrupted: the same command resumes this run", file=sys.stderr)
-        return INTERRUPTED
+        return 128 + number
     except Exception as error:
+        if (reason := _disk(error)) is not None:
+            print(f"error: {reason}; then the same command resumes this run", file=sys.stderr)
+            return DISK
         if not processes.is_lost(error):
             raise
         print(
@@ -308,6 +318,17 @@ def _run(pipeline: Pipeline, config: ConfigDict, folder: str) -> int:
     return 0
 
 
+def _disk(error: BaseException) -> str | None:
+    """What to do about the disk, where that is what an error is about."""
+    text = str(error)
+    if found := next((one for one in _FULL if one in text), None):
+        where = f" {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        return f"the disk cannot be written{where}: {found}: make room for the workdir"
+    if isinstance(error, PermissionError):
+        return f"{error.filename} cannot be used: {error.strerror}: allow it"
+    return None
+
+
 def _keep_programs(workdir: Path) -> None:
     """Turns on JAX's persistent compilation cache, unless the user's own is set."""
     import jax
@@ -345,8 +366,9 @@ def _wrong_type(error: Exception, values: flags.FlagValues, argv: Sequence[str])
 
 
 def _leave(code: int) -> None:
-    """Ends the process, at once where the others of its run cannot come to the end with it."""
-    if code not in (0, 2) and processes.joined():
+    """Ends the process, at once after a signal, and where the others of its run cannot come to the
+    end with it."""
+    if code > 128 or (code not in (0, 2) and processes.joined()):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
