@@ -158,6 +158,12 @@ def _bench_scale(config, workdir):
     scale.run(config, workdir)
 
 
+def _bench_scaling(config, workdir):
+    from nasgen.benchmarks import scaling
+
+    scaling.run(config, workdir)
+
+
 def _bench_trained(config, workdir):
     from nasgen.benchmarks import trained
 
@@ -211,6 +217,7 @@ PIPELINES = {
     "bench_lowerings": _bench_lowerings,
     "bench_scoring": _bench_scoring,
     "bench_scale": _bench_scale,
+    "bench_scaling": _bench_scaling,
     "bench_trained": _bench_trained,
     "bench_variants": _bench_variants,
     "bench_training": _bench_training,
