@@ -18,7 +18,6 @@ from nasgen import processes
 
 GRACE = 25.0  # seconds from a signal to the end of the process, at most
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-AGREE_EVERY = 10  # steps between two questions of several processes to each other
 _came: int | None = None  # the signal that waits
 _holds = 0
 
@@ -90,12 +89,12 @@ def released() -> Iterator[None]:
         _holds = holds
 
 
-def asked(step: int = 0) -> Interrupted | None:
-    """What to raise when the work is kept, None where no signal waits. Several processes, which
-    have to leave at the same `step`, ask each other every few of them."""
+def asked(*, agree: bool = True) -> Interrupted | None:
+    """What to raise when the work is kept, None where no signal waits. Several processes have to
+    leave at the same step, so they ask each other, where they are to `agree`, else go on."""
     number = _came
     if processes.count() > 1:
-        told = [] if step % AGREE_EVERY else processes.gathered(number)
+        told = processes.gathered(number) if agree else []
         number = next((one for one in told if one is not None), None)
     return None if number is None else Interrupted(number)
 

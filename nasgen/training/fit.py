@@ -34,6 +34,7 @@ Row = dict[str, Any]
 log = logging.getLogger(__name__)
 
 
+_AGREE_EVERY = 10  # steps, where they overlap, after which processes ask each other who leaves
 _REMEDY = "a lower learning rate, a longer warm-up or gradient clipping may help"
 
 
@@ -159,7 +160,8 @@ def fit(
     with progress(num_steps, start=start, label=label) as report, interruption.held():
         for done in range(start + evaluated, num_steps + 1):
             if done > start:
-                if (leave := interruption.asked(done)) is not None:
+                agree = _collectives_on_cpu(mesh) or done % _AGREE_EVERY == 0
+                if (leave := interruption.asked(agree=agree)) is not None:
                     if kept < done - 1:
                         _check_losses(_plain(pending), done - 1)
                         _check_finite(state, done - 1)
