@@ -6,16 +6,18 @@
 
 The same command on the same workdir resumes. Every run ends with a page, `report.html` in its
 folder; `--report` writes it of what is there so far, also while the run goes on. `--dry_run` says
-what a run would do, and what that would take, and writes nothing. Exit codes: 0
-done, 2 the input cannot be used (one line on stderr says why; no workdir is left behind) or
-training by it diverged (the line says in which step; what was done before stays), 75 another
-process of this run ended, 130 interrupted, anything else is a defect. On several machines, or in
-several processes: see docs/launch.md.
+what a run would do, and what that would take, and writes nothing. Exit codes: 0 done, 2 the input
+cannot be used (one line on stderr says why; no workdir is left behind) or training by it diverged
+(the line says in which step; what was done before stays), 75 another process of this run ended, 130
+SIGINT, 143 SIGTERM, 74 a disk that is full or cannot be written (what was done is kept), anything
+else is a defect. What a run survives: see docs/reliability.md; on several machines, or in several
+processes: docs/launch.md.
 """
 
 import ast
 import os
 import re
+import signal
 import sys
 import tempfile
 import traceback
@@ -27,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from nasgen import processes
+from nasgen import interruption, processes
 from nasgen.pipeline import config as rules
 from nasgen.pipeline import distributed
 from nasgen.pipeline.config import UserError
@@ -35,7 +37,9 @@ from nasgen.pipeline.config import UserError
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = ("config", "workdir", "report", "dry_run")
 _NONE = re.compile(r"--?config\.([\w.]+)=None")  # leaves out what may be left out
-LOST, INTERRUPTED = 75, 130  # exit codes
+LOST, DISK = 75, 74  # exit codes
+# What Orbax says in other errors than OSError.
+_FULL = ("No space left", "Disk quota exceeded", "File too large", "Read-only file system")
 EXAMPLE = "--config=experiments/configs/quickstart.py"
 
 Pipeline = Callable[[ConfigDict, "Workdir"], None]
@@ -161,6 +165,12 @@ def _bench_scale(config, workdir):
     scale.run(config, workdir)
 
 
+def _bench_scaling(config, workdir):
+    from nasgen.benchmarks import scaling
+
+    scaling.run(config, workdir)
+
+
 def _bench_trained(config, workdir):
     from nasgen.benchmarks import trained
 
@@ -214,6 +224,7 @@ PIPELINES = {
     "bench_lowerings": _bench_lowerings,
     "bench_scoring": _bench_scoring,
     "bench_scale": _bench_scale,
+    "bench_scaling": _bench_scaling,
     "bench_trained": _bench_trained,
     "bench_variants": _bench_variants,
     "bench_training": _bench_training,
@@ -237,21 +248,26 @@ def main(argv: Sequence[str], *, pipelines: Mapping[str, Pipeline] = PIPELINES) 
         if reported is not None or "--report" in argv:
             return _report(reported or "", rest[1:])
         dry, argv = "--dry_run" in argv, [one for one in argv if one != "--dry_run"]
-        config, folder = parse([*argv, "--workdir=none"] if dry else argv)
-        rules.validate(config, pipelines=pipelines)
-        here = distributed.place(os.environ)
-        if dry:
-            return _rehearse(config)
-        if here is not None:
-            distributed.join(here, config.pipeline)
-        return _run(pipelines[config.pipeline], config, folder)
+        with interruption.listening():
+            config, folder = parse([*argv, "--workdir=none"] if dry else argv)
+            rules.validate(config, pipelines=pipelines)
+            here = distributed.place(os.environ)
+            if dry:
+                return _rehearse(config)
+            if here is not None:
+                distributed.join(here, config.pipeline)
+            return _run(pipelines[config.pipeline], config, folder)
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        number = getattr(error, "number", signal.SIGINT)
         print("interrupted: the same command resumes this run", file=sys.stderr)
-        return INTERRUPTED
+        return 128 + number
     except Exception as error:
+        if (reason := _disk(error)) is not None:
+            print(f"error: {reason}; then the same command resumes this run", file=sys.stderr)
+            return DISK
         if not processes.is_lost(error):
             raise
         print(
@@ -365,6 +381,17 @@ def _write_page(folder: Path) -> Path:
     return write_page(folder)
 
 
+def _disk(error: BaseException) -> str | None:
+    """What to do about the disk, where that is what an error is about."""
+    text = str(error)
+    if found := next((one for one in _FULL if one in text), None):
+        where = f" {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        return f"the disk cannot be written{where}: {found}: make room for the workdir"
+    if isinstance(error, PermissionError):
+        return f"{error.filename} cannot be used: {error.strerror}: allow it"
+    return None
+
+
 def _keep_programs(workdir: Path) -> None:
     """Turns on JAX's persistent compilation cache, unless the user's own is set."""
     import jax
@@ -402,8 +429,9 @@ def _wrong_type(error: Exception, values: flags.FlagValues, argv: Sequence[str])
 
 
 def _leave(code: int) -> None:
-    """Ends the process, at once where the others of its run cannot come to the end with it."""
-    if code not in (0, 2) and processes.joined():
+    """Ends the process, at once after a signal, and where the others of its run cannot come to the
+    end with it."""
+    if code > 128 or (code not in (0, 2) and processes.joined()):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -22,11 +22,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.run import LOST
 from launch.commands import RUN, Parser, run_command, shown, whole
+from nasgen.interruption import GRACE
 from nasgen.pipeline.environment import cpu_count
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 5.0  # seconds that the others have to end by themselves, and then to obey SIGTERM
+LEAVE = GRACE + PATIENCE  # seconds that a run has after a signal
 _LINES = 30  # of its output are shown
+
+
+class Terminated(BaseException):
+    """SIGTERM came."""
 
 
 class Child(NamedTuple):
@@ -110,6 +116,10 @@ def end(children: Sequence[Child]) -> None:
         _wait(processes, PATIENCE)
 
 
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
+
+
 def _wait(processes: Sequence[subprocess.Popen], seconds: float) -> None:
     until = time.monotonic() + seconds
     while any(one.poll() is None for one in processes) and time.monotonic() < until:
@@ -126,15 +136,20 @@ def main(argv: Sequence[str]) -> int:
     if flags.dry_run:
         print(shown(made))
         return 0
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, _terminate)
     children: list[Child] = []
     try:
         for index, command in enumerate(made):
             children.append(start(command, first=index == 0))
         return watch(children)
     except KeyboardInterrupt:  # the others got it, too
-        _wait([child.process for child in children], PATIENCE)
+        _wait([child.process for child in children], LEAVE)
         return 130
+    except Terminated:
+        for child in children:
+            child.process.terminate()
+        _wait([child.process for child in children], LEAVE)
+        return 128 + signal.SIGTERM
     finally:
         end(children)
 

@@ -6,7 +6,6 @@ number of a component of the mixture, alone. A generator that was pretrained wit
 yours (`save_measurements`) takes those, too.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 
@@ -127,7 +126,7 @@ def clusters(space: str = "open") -> list[Cluster]:
     """The clusters of a space, each with its share, its costs, its words and a typical cell; their
     numbers are what `generate` takes as `cluster`. Raises ValueError for an unknown space."""
     own = SPACES[load(space).space]
-    card = json.loads(pretrained.find(space, "cells")[1].read_text())
+    card = pretrained.read_card(space, "cells")
     return [from_json(one, own) for one in card["clusters"]]
 
 

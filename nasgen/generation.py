@@ -22,7 +22,7 @@ from nasgen.pipeline import latency
 from nasgen.pipeline.fitness import STEPS
 from nasgen.pipeline.generators import design, ranker_of
 from nasgen.pretrained.bundle import Bundle, load_bundle
-from nasgen.search.problem import BudgetError, Problem
+from nasgen.search.problem import BudgetError, Problem, check_bounds
 from nasgen.spaces import SPACES, graphs
 from nasgen.spaces import macro as macro_space
 from nasgen.types import Architecture, Budget, Task
@@ -73,9 +73,7 @@ def generate(
     for name, number in (("num", num), ("candidates", candidates), ("steps", steps)):
         if number < 1:
             raise ValueError(f"`{name}` must be at least 1; got {number}.")
-    for name, bound in budget._asdict().items():
-        if bound is not None and not bound > 0:
-            raise ValueError(f"`budget.{name}` must be positive or None; got {bound}.")
+    check_bounds(budget)
     if fitness not in (PREDICTED_ACCURACY, params.fitness):
         raise ValueError(
             f"`fitness` must be {PREDICTED_ACCURACY!r} or {params.fitness!r}; got {fitness!r}."

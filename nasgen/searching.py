@@ -25,6 +25,7 @@ from nasgen.search.halving import Train, successive_halving
 from nasgen.search.loop import search as run_search
 from nasgen.search.methods import configured
 from nasgen.search.pareto import objectives, pareto_set
+from nasgen.search.problem import check_bounds
 from nasgen.search.state import SearchState, scores
 from nasgen.spaces import SPACES
 from nasgen.types import Architecture, Budget, Costs, Task
@@ -82,6 +83,7 @@ def search(
     """
     if evaluations < 1:
         raise ValueError(f"`evaluations` must be at least 1; got {evaluations}.")
+    check_bounds(budget)
     bundle = load_bundle(bundle) if isinstance(bundle, str) else bundle
     source = data.load(task, seed=0) if isinstance(task, str) else task
     about = source.task if isinstance(source, Dataset) else source

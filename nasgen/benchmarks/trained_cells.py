@@ -1,6 +1,5 @@
 """A generator of cells with the cells of its own pretraining."""
 
-import json
 from typing import NamedTuple
 
 import jax
@@ -35,7 +34,7 @@ def load_trained(name: str) -> Trained:
             f"`config.weights` must name generators with the conditions {', '.join(CONDITIONS)}; "
             f"{name} has {', '.join(bundle.names)}."
         )
-    card = json.loads(pretrained.find(name, "cells")[1].read_text())
+    card = pretrained.read_card(name, "cells")
     about, space = ConfigDict(card["config"]), SPACES[bundle.space]
     key = children(jax.random.key(about.seed), "cells")["cells"]
     batch = distinct_cells(space, key, about.num_cells)[0]

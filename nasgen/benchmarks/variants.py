@@ -10,7 +10,6 @@ VARIANT/test_accuracy/mean, /low, /high, /all. over/VARIANT/mean, /low, /high: b
 VARIANT/macro/...: the figures of its pretraining.
 """
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -97,6 +96,6 @@ def _cells(config: ConfigDict, folder: Path, variant: ConfigDict) -> dict[str, A
         conditions = conditions_of(bundle, batch)
         fitted = mixture.fit_mixture(conditions, variant.components, seed=config.seed)
         bundle = bundle._replace(mixture=fitted)
-    card = json.loads(pretrained.find(variant.cells, "cells")[1].read_text())
+    card = pretrained.read_card(variant.cells, "cells")
     save_cells(folder / "cells", bundle, card)
     return {"num_clusters": len(bundle.mixture.weights)}

@@ -5,9 +5,11 @@ A fitness is a forecast. Where it errs, everything that it praises errs alike, a
 search are edits of each other: so no two of its finalists cost the same, and beside them stands one
 network that is drawn at random and fitted to the budget.
 
-    finalists.json   the networks; rounds: steps, who trained, the validation metric; the winner
+    finalists.json    the networks; rounds: steps, who trained, the validation metric; the winner
+    finalists.jsonl   the validation metric of every training, as soon as it is done (see `journal`)
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -24,6 +26,7 @@ from nasgen.keys import children, generator
 from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
 from nasgen.networks.programs import PROGRAMS
+from nasgen.pipeline import journal
 from nasgen.pipeline.kept_search import found_scores
 from nasgen.pipeline.workdir import write_json
 from nasgen.report import words
@@ -37,7 +40,7 @@ from nasgen.training.progress import announce, duration
 from nasgen.training.units import units_of
 from nasgen.types import METRICS, Architecture
 
-FILE = "finalists.json"
+FILE, JOURNAL = "finalists.json", "finalists.jsonl"
 # of the winner's
 _RECIPE = ("batch_size", "learning_rate", "weight_decay", "clip_norm", "max_shift", "flip")
 
@@ -51,8 +54,8 @@ def train_finalists(
     *,
     key: Key[Array, ""],
 ) -> dict[str, Any]:
-    """Chooses, trains and halves the finalists of the search in `folder`. The file is written after
-    every training; interrupted, it goes on with the next."""
+    """Chooses, trains and halves the finalists of the search in `folder`. Interrupted, it goes on
+    with the next training."""
     keys = children(key, "draw", "training")
     found = json.loads((folder / "search.json").read_text())
     networks = choose(keys["draw"], found, problem, space, config.design.finalists)
@@ -60,8 +63,13 @@ def train_finalists(
     plans = [make_plan(one, space.ops, dataset.task) for one in architectures]
     index = {one: number for number, one in enumerate(architectures)}
     rounds = []
-    before = processes.from_first(lambda: list(_trained_before(folder, networks).items()))
-    known = {tuple(place): value for place, value in before}
+    names = [json.dumps(one["architecture"], sort_keys=True) for one in networks]
+    who = hashlib.sha256(json.dumps(names).encode()).hexdigest()
+    known = {
+        (one["steps"], one["network"]): one["value"]
+        for one in journal.read(folder / JOURNAL)
+        if one["finalists"] == who
+    }
     seed = int(generator(keys["training"]).integers(2**32))
     sign = 1 if METRICS[dataset.task.metric].higher else -1
 
@@ -78,8 +86,12 @@ def train_finalists(
         for start in range(0, len(numbers), each):
             mine = numbers[start + processes.index() : start + each][:1]
             told = processes.gathered([value_of(number) for number in mine])
-            rounds[-1]["values"] += [value for values in told for value in values]
-            write_json(folder / FILE, {"networks": networks, "rounds": rounds, "winner": None})
+            told = [value for values in told for value in values]
+            for number, value in zip(numbers[start:], told, strict=False):
+                if (steps, number) not in known:
+                    row = {"steps": steps, "network": number, "value": value}
+                    journal.append(folder / JOURNAL, {"finalists": who, **row})
+            rounds[-1]["values"] += told
         return sign * np.array(rounds[-1]["values"])
 
     halved = successive_halving(architectures, train, steps=config.design.finalist_steps)
@@ -116,23 +128,6 @@ def choose(
     row = {"architecture": architecture_to_json(drawn[0], space), "rank": None, "scored": None}
     row |= {"fitness": None, "params": int(costs.params[0]), "macs": int(costs.macs[0])}
     return [*rows.values(), row]
-
-
-def _trained_before(folder: Path, networks: list[dict[str, Any]]) -> dict[tuple[int, int], float]:
-    """The validation metric by steps and network, of an interrupted run of the same finalists."""
-    try:
-        kept = json.loads((folder / FILE).read_text())
-        if [one["architecture"] for one in kept["networks"]] != [
-            one["architecture"] for one in networks
-        ]:
-            return {}
-        return {
-            (one["steps"], number): np.nan if value is None else value
-            for one in kept["rounds"]
-            for number, value in zip(one["networks"], one["values"], strict=False)
-        }
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
 
 
 def _train(

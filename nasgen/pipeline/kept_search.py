@@ -3,29 +3,41 @@
     searches/NAME-EVALUATIONS.json  what was scored, see `found_to_json`; where the method stands
     searches/NAME-EVALUATIONS.npz   parts of the scores, costs, seconds, all that was proposed
 
-with a sha256 manifest, `stages/NAME-state.json`, written last: what it names is whole.
+with a sha256 manifest, `stages/NAME-state.json`, written last: what it names is whole. A state is
+written from time to time; what is scored goes into `searches/NAME.jsonl` at once (see `journal`),
+so that a process that dies loses the one that it was scoring.
 """
 
+import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
 from nasgen import processes
 from nasgen.arrays import flatten
-from nasgen.pipeline.workdir import STAGES, Workdir, finish_stage, stage_done, write_json
+from nasgen.pipeline import journal
+from nasgen.pipeline.workdir import (
+    STAGES,
+    Workdir,
+    finish_stage,
+    save_arrays,
+    stage_done,
+    write_json,
+)
 from nasgen.search.loop import search
 from nasgen.search.methods import Method
-from nasgen.search.problem import Problem, finite
+from nasgen.search.problem import Parts, Problem, finite
 from nasgen.search.state import Proposed, SearchState, scores
 from nasgen.spaces import Space
 from nasgen.spaces.formats import architecture_from_json, architecture_to_json
 from nasgen.training.progress import progress
-from nasgen.types import Costs
+from nasgen.types import Architecture, Costs
 
 FOLDER = "searches"
 _SECONDS = 20.0  # between states that are written
@@ -46,6 +58,7 @@ def kept_search(
 ) -> SearchState:
     """`search.loop.search` under this name, from where an earlier call with the same arguments
     stood. States are written from time to time and in the end; no result depends on when."""
+    problem = problem._replace(measure=_journaled(workdir, name, problem, space))
     state, written = load_state(workdir, name, problem, space), time.monotonic()
     start = 0 if state is None else state.evaluations
     with progress(evaluations, label=f"{name}: exact scores", start=start) as report:
@@ -64,6 +77,32 @@ def kept_search(
     return found
 
 
+def _journaled(
+    workdir: Workdir, name: str, problem: Problem, space: Space
+) -> Callable[[Sequence[Architecture]], Parts]:
+    """`problem.measure`, as many networks at a time as there are devices, each kept at once; what
+    was kept before is not measured."""
+    path = workdir.path / FOLDER / f"{name}.jsonl"
+    known = {row["architecture"]: row["parts"] for row in journal.read(path)}
+    together = jax.device_count()
+
+    def measure(architectures: Sequence[Architecture]) -> Parts:
+        written = [json.dumps(architecture_to_json(one, space)) for one in architectures]
+        names = [hashlib.sha256(one.encode()).hexdigest() for one in written]
+        left = [index for index, one in enumerate(names) if one not in known]
+        path.parent.mkdir(exist_ok=True)
+        for start in range(0, len(left), together):
+            some = left[start : start + together]
+            found = problem.measure([architectures[index] for index in some])
+            for index, parts in zip(some, np.asarray(found).tolist(), strict=True):
+                known[names[index]] = parts
+                journal.append(path, {"architecture": names[index], "parts": parts})
+        rows = [known[one] for one in names]
+        return np.array(rows, float).reshape(len(names), len(problem.names))
+
+    return measure
+
+
 def save_state(
     workdir: Workdir, name: str, state: SearchState, problem: Problem, space: Space
 ) -> None:
@@ -76,7 +115,7 @@ def save_state(
     stem = f"{name}-{state.evaluations}-{state.round}"
     arrays = {"parts": state.parts, "seconds": state.seconds}
     arrays |= flatten(state.costs, "costs") | flatten(state.proposed, "proposed")
-    np.savez(folder / f"{stem}.npz", **arrays)
+    save_arrays(folder / f"{stem}.npz", **arrays)
     plain = {field: getattr(state, field) for field in _PLAIN}
     write_json(folder / f"{stem}.json", {**plain, **found_to_json(state, problem, space)})
     files = [f"{FOLDER}/{stem}.json", f"{FOLDER}/{stem}.npz"]
@@ -117,10 +156,18 @@ def _read_state(about: Path, arrays: Path, problem: Problem, space: Space) -> Se
 
 def found_to_json(state: SearchState, problem: Problem, space: Space) -> dict[str, Any]:
     """What a method found, for its file: networks in the order scored, with scores, their
-    parts, costs, and the seconds of the search that had gone by."""
+    parts, costs, the seconds of the search that had gone by, and of those whose score is no number
+    the reason."""
+    why = {
+        str(index): ", ".join(f"{n} is {value}" for n, value in parts if not np.isfinite(value))
+        for index, row in enumerate(state.parts)
+        if (parts := list(zip(problem.names, row.tolist(), strict=True)))
+        and not np.isfinite(row).all()
+    }
     return {
         "architectures": [architecture_to_json(one, space) for one in state.architectures],
         "scores": scores(state, problem),
+        "not_finite": why,
         "params": state.costs.params,
         "macs": state.costs.macs,
         "seconds": state.seconds[-1],

@@ -76,8 +76,9 @@ def read_run(folder: Path, *, most: int = _OPENED[0]) -> Run:
     names = [
         n for n in _STAGES.get(pipeline, ()) if n != "finalists" or settings["design.finalists"]
     ]
-    done = {path.stem for path in (folder / STAGES).glob("*.json")}
-    order = [*names, *sorted(name for name in done - set(names) if not name.endswith("-state"))]
+    manifests = {path.stem for path in (folder / STAGES).glob("*.json")}
+    done = {name for name in manifests if (folder / f"stage_{name}.json").exists()}
+    order = [*names, *sorted(done - set(names))]
     run = Run(
         folder=folder.resolve().name,
         pipeline=pipeline,

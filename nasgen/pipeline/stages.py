@@ -11,6 +11,7 @@ from nasgen.compile_clock import CLOCK
 from nasgen.data.rows import Unreadable
 from nasgen.pipeline.config import UserError
 from nasgen.pipeline.workdir import Workdir, finish_stage, plain, stage_done, write_json
+from nasgen.training.checkpoint import Unusable
 from nasgen.training.fit import Diverged
 from nasgen.training.progress import announce, duration
 
@@ -29,8 +30,8 @@ class Stage(NamedTuple):
 def run_stages(workdir: Workdir, stages: Sequence[Stage]) -> None:
     """Runs the stages in order. When one has to run, so have all that come after it.
 
-    Raises UserError where training diverges, or an example turns out to be unreadable; what was
-    written before stays."""
+    Raises UserError where training diverges, where an example turns out to be unreadable, and where
+    no checkpoint can be gone on from; what was written before stays."""
     fresh = False
     for stage in stages:
         if not fresh and stage_done(workdir, stage.name):
@@ -40,7 +41,7 @@ def run_stages(workdir: Workdir, stages: Sequence[Stage]) -> None:
         started, compiled = time.perf_counter(), CLOCK.seconds
         try:
             figures = (stage.run() if stage.together else _alone(stage)) or {}
-        except (Diverged, Unreadable) as error:
+        except (Diverged, Unreadable, Unusable) as error:
             raise UserError(f"stage {stage.name} cannot go on. {error}") from error
         seconds = time.perf_counter() - started
         times = {"seconds": seconds, "seconds_compile": CLOCK.seconds - compiled}

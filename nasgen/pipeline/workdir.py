@@ -19,9 +19,9 @@ import shutil
 import socket
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -157,8 +157,10 @@ def damaged_files(path: Path, name: str) -> tuple[str, ...] | None:
     if not manifest.exists():
         return None
     try:
-        hashes = json.loads(manifest.read_text())["files"].items()
-        return tuple(file for file, digest in hashes if _digest(path / file) != digest)
+        kept = json.loads(manifest.read_text())
+        if kept["stage"] != name:
+            raise ValueError
+        return tuple(file for file, one in kept["files"].items() if _digest(path / file) != one)
     except (ValueError, KeyError, TypeError, AttributeError):
         return (f"{STAGES}/{name}.json",)
 
@@ -192,8 +194,14 @@ def finish_stage(workdir: Workdir, name: str, files: Iterable[str | Path]) -> No
 
 
 def write_results(workdir: Workdir, results: Mapping[str, Any]) -> None:
-    """Writes results.json and so marks the run finished."""
-    write_json(workdir.path / RESULTS, {**results, "finished": True})
+    """Writes results.json, with a manifest of its own, and so marks the run finished.
+
+    `seconds_total` is the stages' where `results` has none and there are stages."""
+    stages = sorted(workdir.path.glob("stage_*.json"))
+    spent = sum(json.loads(one.read_text())["seconds"] for one in stages)
+    total = {"seconds_total": spent} if stages else {}
+    write_json(workdir.path / RESULTS, {**total, **results, "finished": True})
+    finish_stage(workdir, "results", [RESULTS])
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -205,22 +213,26 @@ def write_json(path: Path, value: Any) -> None:
     if not processes.is_first():
         return
     content = json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
+    _write_whole(path, lambda file: file.write(content.encode()))
+
+
+def save_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Writes an .npz file so that it is there whole or as before, in the first process of a run."""
+    if processes.is_first():
+        _write_whole(path, lambda file: np.savez(file, **arrays))
+
+
+def _write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     temporary = _beside(path)
     try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(content)
+        with temporary.open("xb") as file:
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def save_arrays(path: Path, **arrays: np.ndarray) -> None:
-    """Writes an .npz file, in the first process of a run."""
-    if processes.is_first():
-        np.savez(path, **arrays)
 
 
 def plain(value: Any) -> Any:

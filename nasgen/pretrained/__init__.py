@@ -5,12 +5,14 @@ Parts: `cells` (the generator of a space's cells), `macro` (of macro architectur
 `accuracy` (the predictor of trained accuracy).
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
 PARTS = ("cells", "macro", "accuracy")
+SEAL = "card_sha256"
 
 
 def find(name: str, part: str) -> tuple[Path, Path]:
@@ -33,19 +35,37 @@ def shipped(part: str) -> list[str]:
     return sorted(p.stem.removeprefix(f"{part}_") for p in FOLDER.glob(f"{part}_*.safetensors"))
 
 
-def damaged(weights: Path, why: object) -> ValueError:
+def damaged(file: Path, why: object) -> ValueError:
     """The error for weights or a card that cannot be used."""
-    return ValueError(
-        f"the weights {weights} are damaged ({why}); install nasgen again, or pretrain."
-    )
+    return ValueError(f"the weights {file} are damaged ({why}); install nasgen again, or pretrain.")
 
 
 def space_of(name: str, part: str) -> str:
     """The space whose cells these weights write, from the card alone. Raises ValueError as `find`,
     and for a damaged card."""
-    weights, card = find(name, part)
+    return read_card(name, part)["models"]["space"]
+
+
+def sealed(card: dict[str, Any]) -> dict[str, Any]:
+    """The card with the sha256 of all else that it says, so that damage to it is seen, too."""
+    card = {name: value for name, value in card.items() if name != SEAL}
+    return {**card, SEAL: _digest(card)}
+
+
+def read_card(name: str, part: str) -> dict[str, Any]:
+    """The card of these weights. Raises ValueError as `find`, and where it is damaged. Only a card
+    of a user's own may have no seal: one that an earlier version wrote."""
+    _, path = find(name, part)
     try:
-        about: dict[str, Any] = json.loads(card.read_text())
-        return about["models"]["space"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise damaged(weights, error) from None
+        card: dict[str, Any] = json.loads(path.read_text())
+        card["models"]["space"]
+        seal = card.pop(SEAL, None)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(path, error) from None
+    if seal != _digest(card) and not (seal is None and path.parent != FOLDER):
+        raise damaged(path, "its bytes are not those that were written")
+    return card
+
+
+def _digest(card: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()

@@ -23,7 +23,7 @@ from nasgen.models.macro import MacroConfig
 from nasgen.models.macro_language import WORDS, Vocabulary
 from nasgen.models.mixture import Mixture
 from nasgen.models.surrogate import Surrogate
-from nasgen.pretrained import damaged, find, shipped
+from nasgen.pretrained import damaged, find, read_card, sealed, shipped
 from nasgen.spaces import SPACES
 from nasgen.types import CellRules
 
@@ -122,7 +122,8 @@ def _save(stem: Path, parts: Mapping[str, Any], card: dict[str, Any], about: dic
     configs = {name: _plain(part) for name, part in parts.items() if name.endswith("_config")}
     card = {**card, "models": {**configs, **about}, "sha256": hashlib.sha256(weights).hexdigest()}
     stem.with_suffix(".safetensors").write_bytes(weights)
-    stem.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+    text = json.dumps(sealed(json.loads(json.dumps(card))), indent=2)
+    stem.with_suffix(".json").write_text(text + "\n")
 
 
 def load_cells(name: str) -> CellBundle:
@@ -226,14 +227,15 @@ def load_bundle(name: str) -> Bundle:
 
 
 def _load(name: str, part: str, assemble) -> Any:
-    weights_path, card_path = find(name, part)
+    weights_path, _ = find(name, part)
+    card = read_card(name, part)
     try:
-        card, weights = json.loads(card_path.read_text()), weights_path.read_bytes()
+        weights = weights_path.read_bytes()
         if hashlib.sha256(weights).hexdigest() != card["sha256"]:
             raise ValueError("its bytes are not those that the card describes")
         return assemble(load(weights), card)
     except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise damaged(weights_path, error) from None
+        raise damaged(weights_path, " ".join(str(error).split())) from None
 
 
 def _record(kind, arrays: dict[str, np.ndarray], part: str) -> Any:

@@ -2,7 +2,10 @@
 callables, so every method works in the same space, under the same budget, with the same score.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from numbers import Real
+from reprlib import repr as brief
 from typing import NamedTuple
 
 import numpy as np
@@ -84,6 +87,14 @@ class Problem(NamedTuple):
     names: tuple[str, ...] = ("score",)
     moves: Moves | None = None
     generators: Generators | None = None
+
+
+def check_bounds(budget: Budget) -> None:
+    """Raises ValueError for a bound that is no positive number."""
+    for name, bound in budget._asdict().items():
+        is_number = isinstance(bound, Real) and not isinstance(bound, bool)
+        if bound is not None and not (is_number and 0 < bound < math.inf):
+            raise ValueError(f"`budget.{name}` must be positive or None; got {brief(bound)}.")
 
 
 def finite(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

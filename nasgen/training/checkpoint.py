@@ -28,6 +28,10 @@ ARRAYS, MANIFEST, UNFINISHED = "arrays", "manifest.json", ".unfinished-"
 log = logging.getLogger(__name__)
 
 
+class Unusable(ValueError):
+    """There are checkpoints, and none of them can be gone on from."""
+
+
 class Checkpoint(NamedTuple):
     """What was restored: arrays as NumPy arrays, typed keys as typed keys, `meta` as given."""
 
@@ -60,14 +64,22 @@ def save(
             shutil.rmtree(leftover)
         unfinished.mkdir()
     processes.wait_for_all(f"begin {target}")
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-        checkpointer.save(unfinished / ARRAYS, arrays)
+    try:
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+            checkpointer.save(unfinished / ARRAYS, arrays)
+        if first:
+            body = {"step": step, "leaves": described, "meta": meta or {}}
+            body |= {"files": _hashes(unfinished)}
+            text = json.dumps(body | {"sha256": _digest(body)}, indent=1)
+            (unfinished / MANIFEST).write_text(text)
+            if target.exists():  # a damaged one of the same step
+                shutil.rmtree(target)
+            os.replace(unfinished, target)
+    except BaseException:
+        if first:
+            shutil.rmtree(unfinished, ignore_errors=True)  # a full disk needs the room
+        raise
     if first:
-        body = {"step": step, "leaves": described, "meta": meta or {}, "files": _hashes(unfinished)}
-        (unfinished / MANIFEST).write_text(json.dumps(body | {"sha256": _digest(body)}, indent=1))
-        if target.exists():  # a damaged one of the same step
-            shutil.rmtree(target)
-        os.replace(unfinished, target)
         for old in steps(folder, name=name)[: -max(keep, 1)]:
             shutil.rmtree(folder / f"{name}-{old:08d}")
     processes.wait_for_all(f"end {target}")
@@ -109,11 +121,11 @@ def restore(
     """The newest whole checkpoint of that name, in the structure of `template`.
 
     Returns None where there is none. A damaged one is named in a warning and the one before it
-    is tried; ValueError where every one is damaged, or where the newest whole one does not have
-    the leaves of `template`.
+    is tried; Unusable where every one is damaged, or where the newest whole one does not have the
+    leaves of `template`.
     """
     folder = Path(folder).absolute()
-    whole = processes.from_first(lambda: _newest_whole(folder, name))
+    whole = processes.from_first(lambda: _newest_whole(folder, name), error=Unusable)
     return None if whole is None else _read(folder / whole, template)
 
 
@@ -128,7 +140,7 @@ def _newest_whole(folder: Path, name: str) -> str | None:
         faults.append(f"{path.name}: {fault}")
         log.warning("Checkpoint of step %d is damaged and is not used: %s", step, faults[-1])
     if faults:
-        raise ValueError(
+        raise Unusable(
             f"`{folder}` must hold a whole checkpoint, or none at all; got {'; '.join(faults)}. "
             "Remove them to start anew."
         )
@@ -143,9 +155,10 @@ def _read(path: Path, template: PyTree) -> Checkpoint:
         wanted = {leaf["path"]: leaf for leaf in described}
         differing = [p for p in {**wanted, **stored} if stored.get(p) != wanted.get(p)]
         first = differing[0] if differing else "the order of the leaves"
-        raise ValueError(
+        raise Unusable(
             f"`template` must have the leaves of {path}; {len(differing)} differ, first {first}: "
-            f"stored {stored.get(first)}, wanted {wanted.get(first)}."
+            f"stored {stored.get(first)}, wanted {wanted.get(first)}. Another version of nasgen or "
+            "of a library wrote it: use that one, or a new folder."
         )
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
         restored = checkpointer.restore(path / ARRAYS, args=ocp.args.StandardRestore(arrays))

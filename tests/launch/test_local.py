@@ -1,6 +1,10 @@
 """Several processes on this machine: their places, and what happens when one ends badly."""
 
+import os
+import signal
 import sys
+import threading
+import time
 
 import pytest
 
@@ -54,3 +58,37 @@ def test_when_one_ends_badly_all_end_and_it_is_named(names, code, says, capsys, 
     assert all(child.process.poll() is not None for child in children)
     error = capsys.readouterr().err
     assert all(word in error for word in says) and bool(error) == bool(says)
+
+
+LEAVES = """
+import pathlib, signal, sys, time
+
+def leave(*_):
+    time.sleep(0.6)  # a step, and its checkpoint
+    pathlib.Path(sys.argv[1]).touch()
+    sys.exit(143)
+
+signal.signal(signal.SIGTERM, leave)
+pathlib.Path(sys.argv[1] + ".there").touch()
+time.sleep(60)
+"""
+
+
+def test_told_to_end_it_tells_the_others_and_waits_for_them(tmp_path, monkeypatch):
+    names = [tmp_path / str(index) for index in range(2)]
+    made = [[sys.executable, "-c", LEAVES, str(name)] for name in names]
+    monkeypatch.setattr(local, "commands", lambda *arguments, **options: made)
+    monkeypatch.setattr(local, "PATIENCE", 0.1)
+
+    def tell():
+        while not all(name.with_name(f"{name.name}.there").exists() for name in names):
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    threading.Thread(target=tell, daemon=True).start()
+    try:
+        assert local.main(["2", "--", *ARGUMENTS]) == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert all(name.exists() for name in names)

@@ -96,7 +96,7 @@ def run(tmp_path, monkeypatch):
 
     def of(accuracies, *, most=99, again=False):
         if not again:
-            (tmp_path / finalists.FILE).unlink(missing_ok=True)
+            (tmp_path / finalists.JOURNAL).unlink(missing_ok=True)
         asked = []
 
         def train(config, dataset, plan, number, steps, seed):
@@ -135,6 +135,16 @@ def test_interrupted_and_run_again_equals_a_straight_run(run, most, tmp_path):
         run(accuracies, most=most)
     again, rest, _ = run(accuracies, again=True)
     assert again == straight and rest == asked[most:]
+
+
+def test_a_damaged_training_is_done_again(run, tmp_path, capsys):
+    accuracies = [0.1, 0.4, np.nan, 0.3]
+    straight, asked, _ = run(accuracies)
+    path = tmp_path / finalists.JOURNAL
+    path.write_text(path.read_text().replace("0.41000000000000003", "0.01000000000000003"))
+    again, rest, _ = run(accuracies, again=True)
+    assert again == straight and rest == [(10, 1)]
+    assert f"{path}: 1 damaged" in capsys.readouterr().err
 
 
 def test_trainings_of_other_networks_are_not_believed(run, tmp_path):

@@ -59,7 +59,7 @@ def test_interrupted_and_run_again_equals_a_straight_run(workdir, name):
     again, asked = _run(workdir, name)
     assert not asked
     _same(again, straight)
-    assert len(list((workdir.path / FOLDER).iterdir())) == 2
+    assert len(list((workdir.path / FOLDER).iterdir())) == 3
 
 
 def test_a_state_without_its_manifest_or_damaged_is_made_again(workdir, capsys):
@@ -70,7 +70,7 @@ def test_a_state_without_its_manifest_or_damaged_is_made_again(workdir, capsys):
     (npz,) = (workdir.path / FOLDER).glob("*.npz")
     npz.write_bytes(npz.read_bytes()[:-3] + b"xyz")
     again, asked = _run(workdir, "evolution")
-    assert len(asked) == EVALUATIONS and "damaged or missing" in capsys.readouterr().err
+    assert not asked and "damaged or missing" in capsys.readouterr().err  # the journal knows all
     _same(again, state)
 
 
@@ -79,6 +79,29 @@ def test_a_state_with_other_parts_of_scores_is_made_again(workdir):
     problem = toy.problem()[0]
     assert load_state(workdir, "evolution", problem, OPEN) is not None
     assert load_state(workdir, "evolution", problem._replace(names=("a", "b")), OPEN) is None
+
+
+def test_what_is_scored_is_kept_at_once_and_damaged_lines_are_not_believed(workdir, capsys):
+    problem, asked = toy.problem()
+    straight = search(KEY, method("generate"), problem, EVALUATIONS)
+
+    def dies(architectures):
+        if len(asked) == EVALUATIONS + 5:  # in the middle of a round
+            raise Stopped
+        return problem.measure(architectures)
+
+    arguments = workdir, "generate", KEY, method("generate"), problem._replace(measure=dies)
+    with pytest.raises(Stopped):
+        kept_search(*arguments, EVALUATIONS, space=OPEN)
+    journal = workdir.path / FOLDER / "generate.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 5
+    lines[2] = lines[2].replace(b"0", b"1", 1)
+    journal.write_bytes(b"".join(lines)[:-7])  # one flipped, one torn
+    state, rest = _run(workdir, "generate")
+    assert len(rest) == EVALUATIONS - 3 and "2 damaged" in capsys.readouterr().err
+    _same(state, straight)
+    assert len(journal.read_bytes().splitlines()) == 5 + EVALUATIONS - 3
 
 
 def test_what_was_found_as_json(workdir):

@@ -27,6 +27,7 @@ from nasgen.pipeline.problems import identity
 from nasgen.pipeline.request import smallest_networks
 from nasgen.pipeline.workdir import close_workdir, open_workdir
 from nasgen.pretrained import bundle as pretrained
+from nasgen.pretrained import read_card, sealed
 from nasgen.search.problem import BudgetError
 from nasgen.spaces import SPACES, graphs
 from nasgen.spaces.macro import broken_rules
@@ -135,8 +136,8 @@ def test_a_macro_level_of_other_cells_is_refused(finished, tmp_path):
     for part in ("cells", "macro"):
         for suffix in ("safetensors", "json"):
             shutil.copy(finished / f"{part}.{suffix}", tmp_path)
-    card = json.loads((tmp_path / "macro.json").read_text())
-    (tmp_path / "macro.json").write_text(json.dumps({**card, "cells_sha256": "0"}))
+    card = read_card(str(tmp_path), "macro")
+    (tmp_path / "macro.json").write_text(json.dumps(sealed({**card, "cells_sha256": "0"})))
     with pytest.raises(ValueError, match="trained on other cells"):
         pretrained.load_bundle(str(tmp_path))
 

@@ -1,5 +1,7 @@
 """The loop: it learns, resumes exactly, compiles once, and stops where the loss is not finite."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -130,6 +132,46 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
     assert_identical(again.state, straight.state)
     assert_identical(again.best.state, straight.best.state)
     assert without_seconds(again.history) == without_seconds(straight.history)
+
+
+@pytest.mark.parametrize("lost", ["flipped", "deleted"])
+def test_no_other_state_passes_for_a_best_one_that_is_lost(tmp_path, lost, caplog):
+    options = dict(checkpoint_every=10, eval_fn=distance, eval_every=5, best_metric="closeness")
+    straight = run(initial(), workdir=tmp_path, **options)
+    (best,) = (tmp_path / "checkpoints").glob("best-*")
+    manifest = best / "manifest.json"
+    if lost == "flipped":
+        manifest.write_bytes(manifest.read_bytes().replace(b"4", b"5", 1))
+    else:
+        shutil.rmtree(best)
+    again = run(initial(), workdir=tmp_path, **options)
+    assert "starts anew" in caplog.text and (lost == "deleted" or best.name in caplog.text)
+    assert again.best[:2] == straight.best[:2]
+    assert_identical(again.best.state, straight.best.state)
+    assert without_seconds(again.history) == without_seconds(straight.history)
+    assert checkpoint.steps(tmp_path / "checkpoints") == [30, 40]
+
+
+def test_where_every_checkpoint_is_damaged_the_run_is_refused(tmp_path):
+    run(initial(), workdir=tmp_path, checkpoint_every=10)
+    for manifest in tmp_path.glob("checkpoints/*/manifest.json"):
+        manifest.write_text("{")
+    with pytest.raises(checkpoint.Unusable, match="step-00000040: manifest.json is unreadable"):
+        run(initial(), workdir=tmp_path)
+
+
+def test_weights_that_are_no_numbers_are_never_kept(tmp_path):
+    """The loss is finite where its gradient is not."""
+
+    def root(params, model_state, batch, key):
+        late, w = model_state["count"] >= 6, params["w"]
+        loss = jax.lax.cond(late, lambda: jnp.sqrt(jnp.sum(0 * w)), lambda: jnp.sum(w**2))
+        return loss, ({"count": model_state["count"] + 1}, {})
+
+    with pytest.raises(Diverged, match="weights are not finite after step 7;"):
+        run(initial(average=True), loss=root, checkpoint_every=1, workdir=tmp_path)
+    found = checkpoint.restore(tmp_path / "checkpoints", initial(average=True))
+    assert found.step == 6 and np.isfinite(found.tree.params["w"]).all()
 
 
 def test_finished_run_is_returned_at_once(tmp_path):
