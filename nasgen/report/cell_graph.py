@@ -23,15 +23,17 @@ _TINTS = {
 }
 
 
-def draw_stages(architecture: Architecture, ops: Sequence[Op], *, series: bool = False) -> Figure:
-    """A panel a stage: its cell, and in the title its channels, stride and repeats. series: their
-    windows have one side."""
+def draw_stages(
+    architecture: Architecture, ops: Sequence[Op], *, headline: str = "", series: bool = False
+) -> Figure:
+    """A panel a stage: its cell, and in the title its channels, stride and repeats. headline: above
+    all of them. series: their windows have one side."""
     titles = [
         f"Stage {i}:  {s.repeats} cell{'s' * (s.repeats > 1)},  {s.channels} channels,  "
         f"stride {s.stride}"
         for i, s in enumerate(architecture.macro.stages)
     ]
-    return draw_cells(architecture.cells, titles, ops, series=series)
+    return draw_cells(architecture.cells, titles, ops, headline=headline, series=series)
 
 
 def draw_cells(
@@ -39,10 +41,12 @@ def draw_cells(
     titles: Sequence[str],
     ops: Sequence[Op],
     *,
+    headline: str = "",
     total_width: float = style.WIDTH,
     series: bool = False,
 ) -> Figure:
-    """A panel a cell, as many in a row as fit the width (inches). series: as in `draw_stages`."""
+    """A panel a cell, as many in a row as fit the width (inches). headline, series: as in
+    `draw_stages`."""
     layouts = [layout(cell) for cell in cells]
     widths = [
         max(part.columns[-1][1], 0.062 * len(t)) for part, t in zip(layouts, titles, strict=True)
@@ -56,12 +60,15 @@ def draw_cells(
         rows[-1].append(index)
         right += BETWEEN + width
     heights = [TITLE + max(layouts[i].high - layouts[i].low for i in row) for row in rows]
-    total = sum(heights) + BETWEEN * 0.8 * (len(rows) - 1) + 2 * MARGIN
+    above = BETWEEN if headline else 0
+    total = sum(heights) + BETWEEN * 0.8 * (len(rows) - 1) + 2 * MARGIN + above
     figure = Figure(figsize=(total_width, total), dpi=style.DPI, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, total_width), ylim=(0, total))
     axes.axis("off")
     top = total - MARGIN
+    axes.text(MARGIN, top, headline, va="top", fontsize=style.TITLE, color=style.INK, weight="bold")
+    top -= above
     for row, height in zip(rows, heights, strict=True):
         left = MARGIN
         for index in row:

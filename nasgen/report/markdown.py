@@ -25,9 +25,11 @@ from nasgen.report import pictures, words
 from nasgen.report.card import (
     METHODS,
     budget_table,
+    defined,
     number,
     plain,
     score,
+    short,
     stages_table,
     table,
 )
@@ -89,12 +91,11 @@ def write_report(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = {}
+    drawn, used = {}, costs.count(make_plan(architecture, space.ops, task))
     if figures:
         drawn = _draw(
-            folder, results, candidates, curves, history, architecture, space, budget, task
+            folder, results, used, candidates, curves, history, architecture, space, budget, task
         )
-    used = costs.count(make_plan(architecture, space.ops, task))
     parts = [
         f"# A network for {plain(task.name)}",
         _summary(results, task, used),
@@ -139,7 +140,7 @@ def _without_empty_sections(parts: list[str]) -> Iterator[str]:
 
 
 def _draw(
-    folder, results, candidates, curves, history, architecture, space, budget, task
+    folder, results, used, candidates, curves, history, architecture, space, budget, task
 ) -> dict[str, str] | None:
     """Saves the figures that there are numbers for; returns their paths within the folder, or None
     where matplotlib is missing."""
@@ -147,7 +148,8 @@ def _draw(
         return None
     from nasgen.report import cell_graph, plots
 
-    made = {"cells": cell_graph.draw_stages(architecture, space.ops, series=task.is_series)}
+    options = dict(headline=_headline(results, used, budget, task), series=task.is_series)
+    made = {"cells": cell_graph.draw_stages(architecture, space.ops, **options)}
     if any(len(values) for values in curves.values()):
         made["search"] = plots.search_curves(curves, score=str(results.get("fitness", "score")))
     if len(candidates.get("params", ())):
@@ -157,6 +159,19 @@ def _draw(
         chosen = results.get("kept_step")
         made["training"] = plots.training_curves(history, task, chosen=chosen)
     return pictures.save(folder, made)
+
+
+def _headline(results: Mapping[str, Any], used: Costs, budget: Budget, task: Task) -> str:
+    """`digits: test accuracy 99.2 %, 29,938 of 30,000 params, 1.1 M MACs`: budget and figures."""
+    reached = results.get(f"test_{task.metric}")
+    parts = []
+    if defined(reached):
+        parts.append(f"test {words.title(task)} {words.amount(reached, task)}")
+    for field, unit in (("params", "params"), ("macs", "MACs")):
+        bound = getattr(budget, field)
+        of = "" if bound is None else f" of at most {short(bound)}"
+        parts.append(f"{short(getattr(used, field))}{of} {unit}")
+    return f"{task.name}: {', '.join(parts)}"
 
 
 def _masks(candidates: Mapping[str, Any], budget: Budget) -> dict[str, Any]:

@@ -260,6 +260,11 @@ def test_drawing_has_a_box_a_node_and_a_title_a_stage():
     assert "Stage 1:  1 cell,  16 channels,  stride 2" in texts
     assert texts.count("in") == texts.count("out") == 2
     assert {"avg_pool\n1×1", "avg_pool\n3×3", "conv\n3×3", "dil_conv\n1×1"} <= set(texts)
+    plain, high = (
+        graph.draw_stages(ARCHITECTURE, OPS, headline=h) for h in ("", "mine: 20 k params")
+    )
+    assert high.get_figheight() > plain.get_figheight()
+    assert "mine: 20 k params" in [text.get_text() for text in high.axes[0].texts]
     (axes,) = graph.draw_stages(ARCHITECTURE, OPS, series=True).axes
     texts = {text.get_text() for text in axes.texts}
     assert {"avg_pool\n1", "avg_pool\n3", "conv\n3", "dil_conv\n1"} <= texts
