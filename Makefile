@@ -3,6 +3,7 @@
 # make lint         ruff, as CI runs it
 # make results      RESULTS.md and README's figures from the runs in results/, the pages of configs
 # make docs         the site, into build/site
+# make audit        known vulnerabilities of what is installed, by PyPI's advisories
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,7 +11,7 @@ WORKDIR ?= runs/quickstart
 TEST_ARGS ?= -n 2 --dist loadfile
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test lint results docs clean
+.PHONY: quickstart test lint results docs audit clean
 
 quickstart: $(VENV)/.plots
 	$(BIN)/python experiments/run.py --config=experiments/configs/quickstart.py --workdir=$(WORKDIR)
@@ -28,6 +29,9 @@ results: $(VENV)/.plots
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+audit: $(VENV)/.audit
+	$(BIN)/python -m pip_audit --local --skip-editable --progress-spinner=off
 
 clean:
 	rm -rf $(VENV) build *.egg-info
@@ -48,4 +52,8 @@ $(VENV)/.test: setup.cfg pyproject.toml | $(BIN)/python
 
 $(VENV)/.docs: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
+	touch $@
+
+$(VENV)/.audit: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[audit]"
 	touch $@

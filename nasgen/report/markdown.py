@@ -162,16 +162,16 @@ def _draw(
 
 
 def _headline(results: Mapping[str, Any], used: Costs, budget: Budget, task: Task) -> str:
-    """`digits: test accuracy 99.2 %, 29,938 of 30,000 params, 1.1 M MACs`: budget and figures."""
+    """`digits: test accuracy 99.2 %, 29.9 k of 30 k params, 1.11 M of 2 M MACs`."""
     reached = results.get(f"test_{task.metric}")
     parts = []
     if defined(reached):
         parts.append(f"test {words.title(task)} {words.amount(reached, task)}")
     for field, unit in (("params", "params"), ("macs", "MACs")):
         bound = getattr(budget, field)
-        of = "" if bound is None else f" of at most {short(bound)}"
-        parts.append(f"{short(getattr(used, field))}{of} {unit}")
-    return f"{task.name}: {', '.join(parts)}"
+        of = "" if bound is None else f" of {short(bound, digits=3)}"
+        parts.append(f"{short(getattr(used, field), digits=3)}{of} {unit}")
+    return f"{plain(task.name)}: {', '.join(parts)}"
 
 
 def _masks(candidates: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
