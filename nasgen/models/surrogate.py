@@ -46,32 +46,21 @@ def refine(
     scores: Float[np.ndarray, " networks"],
     candidates: Float[np.ndarray, "candidates features"],
     *,
-    same_units: bool = False,
     ridge: float = 3.0,
 ) -> Float[np.ndarray, " candidates"]:
     """Predictions for `candidates` corrected by exact scores of this task.
 
-    The prior prediction becomes one input; the features may correct it linearly as far as the ridge
-    lets them. same_units: as the scores; then the ridge draws the prior's slope to 1, else it is
-    free. What was scored was chosen by the prior and is much alike in it, so a slope may come out
-    negative by that alone, and would lead to the worst there is: then it is what makes the prior
-    vary as the scores do.
-    """
+    The prior prediction (of a shipped surrogate) becomes one unpenalised input; the features may
+    correct it linearly as far as the ridge lets them."""
     expected = prior(features)
-    center, spread = expected.mean(), 1.0 if same_units else expected.std() + 1e-9
+    center, spread = expected.mean(), expected.std() + 1e-9
     mean, scale = features.mean(0), features.std(0) + 1e-6
 
     def inputs(x):
         linear = np.clip((x - mean) / scale, -3, 3)
         return np.column_stack([linear, (prior(x) - center) / spread, np.ones(len(x))])
 
-    known, start = inputs(features), 1.0 if same_units else 0.0
-    weights = _solve(known, scores - start * known[:, -2], ridge, free=1 if same_units else 2)
-    weights[-2] += start
-    if weights[-2] < 0:
-        slope = scores.std() / (known[:, -2].std() + 1e-9)
-        rest = _solve(np.delete(known, -2, axis=1), scores - slope * known[:, -2], ridge)
-        weights = np.insert(rest, -1, slope)
+    weights = _solve(inputs(features), scores, ridge, free=2)
     return inputs(candidates) @ weights
 
 

@@ -37,6 +37,13 @@ def _trained(kind: str) -> Callable[[Runs], int]:
     )
 
 
+def _images_ahead(runs: Runs) -> int:
+    """By how many validation images (there are as many for the test) the winner led at last."""
+    run = runs["quickstart"]
+    best, other = sorted(run["finalists/rounds/1/values"], reverse=True)
+    return round((best - other) * run["test_examples"])
+
+
 def _ahead(runs: Runs) -> list[float]:
     """How far the winner was before the network drawn at random, the last, after the first round:
     least and most over the tasks of images."""
@@ -109,6 +116,7 @@ def _repaid(runs: Runs) -> list[float]:
 
 
 DERIVED = {
+    "quickstart/images_ahead": _images_ahead,
     "own/ahead/interval": _ahead,
     "generator/seconds": _generator_seconds,
     "shipped/bytes": lambda runs: sum(runs[name]["bytes"] for name in SHIPPED),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nasgen.search.evolution import Evolution
-from nasgen.search.generate import Generate, num_offspring, with_cells_of
+from nasgen.search.generate import Generate, with_cells_of
 from nasgen.search.local_search import LocalSearch
 from nasgen.search.loop import search
 from nasgen.search.methods import METHODS, configured
@@ -105,51 +105,6 @@ def test_later_rounds_build_on_what_was_scored():
         states = [search(jax.random.key(s), rounds, problem, 24) for s in range(3)]
         found[batch] = np.mean([best(state, problem) for state in states])
     assert found[4] > found[24]
-
-
-def _after_a_round(population):
-    """Ten networks, the best first, of whom those of `population` are offspring."""
-    state = run("random", 8)
-    return state._replace(population=population, round=2), -np.arange(10.0)
-
-
-@pytest.mark.parametrize(
-    ("population", "room", "expected"),
-    [
-        ((), 8, 4),
-        ((8, 9), 8, 1),  # none of the eight best
-        ((0, 1, 9), 8, 2),
-        ((0, 1, 2, 3, 4, 5), 8, 6),
-        (tuple(range(10)), 8, 7),
-        (tuple(range(10)), 2, 1),
-        ((0,), 1, 0),
-    ],
-)
-def test_offspring_get_the_part_of_a_round_that_they_have_of_the_best(population, room, expected):
-    state, fitness = _after_a_round(population)
-    assert num_offspring(state, fitness, Generate(elites=8), room) == expected
-    assert num_offspring(state._replace(round=0), fitness, Generate(), room) == 0
-
-
-def test_offspring_come_of_the_scored_and_are_noted():
-    problem, born = toy.problem()[0], []
-
-    def noting(function):
-        def noted(*args):
-            found = function(*args)
-            born.extend(found if isinstance(found, list) else [found])
-            return found
-
-        return noted
-
-    write = problem.generators._replace(
-        vary=noting(problem.generators.vary), fit=noting(problem.generators.fit)
-    )
-    problem = problem._replace(mutate=noting(problem.mutate), generators=write)
-    state = search(jax.random.key(0), method("generate", batch=6, generations=0), problem, 30)
-    assert len(set(state.population)) == len(state.population) >= 6
-    assert {state.architectures[index] for index in state.population} <= set(born)
-    assert not set(state.population) & set(range(6))  # the first round has none
 
 
 def test_cells_of_the_best_stand_in_half_of_the_places_of_fresh_networks():
