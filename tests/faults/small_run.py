@@ -24,6 +24,8 @@ ARGUMENTS = (
     "--config.budget.macs=300_000",
     "--config.report.plots=False",
 )
+_FOLDERS = ("stages/", "searches/", "train/checkpoints/", "train/tensorboard/")
+_FILES = ("env.json", "lock", "layer_times.json")
 _TIMED = ("seconds", "latency_ms", "hours", "time")
 
 
@@ -49,12 +51,12 @@ def finish(folder: Path, *more: str, **environment: str | None) -> tuple[int, st
 
 def outcome(folder: Path) -> dict[str, Any]:
     """All that a finished run left: JSON and metrics without what a clock says, arrays and the
-    network's files to the bit. Not the card and the report, which tell hours."""
+    network's files to the bit. Not the card, the reports, the layers' times, which tell hours."""
     found: dict[str, Any] = {}
     for path in sorted(one for one in folder.rglob("*") if one.is_file()):
         name = path.relative_to(folder).as_posix()
-        inside = name.startswith(("stages/", "searches/", "train/checkpoints/"))
-        if inside or path.suffix == ".md" or path.name in ("env.json", "lock"):
+        inside = name.startswith(_FOLDERS)
+        if inside or path.suffix in (".md", ".html") or path.name in _FILES:
             continue
         if path.suffix == ".json":
             found[name] = _untimed(json.loads(path.read_text()))
