@@ -32,6 +32,7 @@ from nasgen.pipeline.config import UserError, flat
 from nasgen.pipeline.environment import environment
 
 CONFIG, ENVIRONMENT, RESULTS, STAGES = "config.json", "env.json", "results.json", "stages"
+_UNFINISHED = (".network-*", ".*.json.*", ".*.npz.*")  # what a killed process may have left
 TASK = "task.json"
 
 
@@ -89,6 +90,7 @@ def _open(path: Path, given: dict[str, Any]) -> Workdir:
         try:
             _examine(path, given)
             if not workdir.finished:
+                _sweep(path)
                 _note_resume(path)
         except BaseException:
             close_workdir(workdir)
@@ -327,6 +329,11 @@ def _fill(path: Path, given: dict[str, Any]) -> Workdir:
         lock.release(path, descriptor)
         raise
     return Workdir(path, resumed=False, finished=False, lock=descriptor)
+
+
+def _sweep(path: Path) -> None:
+    for one in (found for pattern in _UNFINISHED for found in path.glob(pattern)):
+        shutil.rmtree(one) if one.is_dir() else one.unlink()
 
 
 def _beside(path: Path) -> Path:

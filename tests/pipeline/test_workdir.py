@@ -63,6 +63,16 @@ def test_same_config_resumes_and_notes_it(opened):
     assert not (opened.path / "lock").exists()
 
 
+def test_what_a_killed_process_left_half_written_is_gone_when_the_run_goes_on(opened):
+    (opened.path / ".network-ab12").mkdir()
+    (opened.path / ".network-ab12" / "model.py").write_text("half")
+    for name in (".results.json.0123abcd", ".trained.npz.0123abcd", ".mine", "notes.txt"):
+        (opened.path / name).write_text("half")
+    workdir.close_workdir(opened)
+    left = {one.name for one in reopen(opened.path).path.iterdir()}
+    assert left == {"config.json", "env.json", ".mine", "notes.txt"}
+
+
 def test_other_config_is_refused_and_every_difference_listed(opened):
     workdir.close_workdir(opened)
     before = snapshot(opened.path)
