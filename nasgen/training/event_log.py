@@ -1,6 +1,7 @@
 """Rows of metrics for TensorBoard: event files beside metrics.jsonl, which has the same numbers."""
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,16 +20,30 @@ def event_log(folder: Path | None, *, start: int) -> Iterator[Callable[[dict[str
     if folder is None:
         yield lambda row: None
         return
-    from tensorboardX import SummaryWriter  # half a second to import
+    # Half a second to import. Written in this thread: tensorboardX's own one ends where the clock
+    # jumps, and whoever waits for it then waits for ever.
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+    from tensorboardX.proto.summary_pb2 import Summary
 
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     # A name of its own, also for what starts again within the same second.
-    name = dict(logdir=str(folder / FOLDER), filename_suffix=f".from-{start}")
-    with SummaryWriter(**name, purge_step=start + 1 if start else None) as writer:
+    writer = EventsWriter(str(folder / FOLDER / "events"), f".from-{start}")
+    if start:
+        began = SessionLog(status=SessionLog.START)
+        writer.write_event(Event(step=start + 1, session_log=began, wall_time=time.time()))
 
-        def write(row: dict[str, Any]) -> None:
-            for name, value in row.items():
-                is_number = isinstance(value, int | float) and math.isfinite(value)
-                if name not in _NO_SCALARS and is_number:
-                    writer.add_scalar(f"{row['kind']}/{name}", value, row["step"])
+    def write(row: dict[str, Any]) -> None:
+        values = [
+            Summary.Value(tag=f"{row['kind']}/{name}", simple_value=value)
+            for name, value in row.items()
+            if name not in _NO_SCALARS and isinstance(value, int | float) and math.isfinite(value)
+        ]
+        about = dict(step=row["step"], wall_time=time.time())
+        writer.write_event(Event(summary=Summary(value=values), **about))
+        writer.flush()
 
+    try:
         yield write
+    finally:
+        writer.close()
