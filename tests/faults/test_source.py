@@ -55,9 +55,10 @@ def test_the_search_finds_what_it_is_for(text):
 
 
 def test_no_result_hangs_on_the_clock_of_the_wall():
-    """Durations are of clocks that cannot jump; the date stands in the record of the machine."""
+    """Durations are of clocks that cannot jump; the date stands in the record of the machine, and
+    in the events that TensorBoard reads."""
     wall = re.compile(r"time\.time\(|datetime|\btime\.localtime")
-    assert [path.name for path in SOURCES if wall.search(path.read_text())] == []
+    assert [path.name for path in SOURCES if wall.search(path.read_text())] == ["event_log.py"]
 
 
 def test_every_dependency_has_bounds():
