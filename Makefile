@@ -42,18 +42,8 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # Stamps: installed again only when what is to be installed has changed.
-$(VENV)/.plots: setup.cfg pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[plots]"
-	touch $@
-
-$(VENV)/.test: setup.cfg pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[plots,test]"
-	touch $@
-
-$(VENV)/.docs: setup.cfg pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
-	touch $@
-
-$(VENV)/.audit: setup.cfg pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[audit]"
+$(VENV)/.test: EXTRAS = plots,test
+STAMPS := $(addprefix $(VENV)/.,plots test docs audit)
+$(STAMPS): $(VENV)/.%: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(or $(EXTRAS),$*)]"
 	touch $@

@@ -8,7 +8,6 @@ the one that did are shown. The exit code is that of the first to end badly, 128
 """
 
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments.run import LOST
 from launch.commands import RUN, Parser, run_command, shown, whole
 from nasgen.interruption import GRACE
+from nasgen.pipeline.distributed import free_port
 from nasgen.pipeline.environment import cpu_count
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,13 +63,6 @@ def commands(
         )
         for i in range(num)
     ]
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def start(command: Sequence[str], *, first: bool) -> Child:

@@ -23,7 +23,7 @@ from nasgen.pipeline.fitness import STEPS
 from nasgen.pipeline.generators import design, ranker_of
 from nasgen.pretrained.bundle import Bundle, load_bundle
 from nasgen.search.problem import BudgetError, Problem, check_bounds
-from nasgen.spaces import SPACES, graphs
+from nasgen.spaces import SPACES
 from nasgen.spaces import macro as macro_space
 from nasgen.types import Architecture, Budget, Task
 
@@ -114,11 +114,8 @@ def _implied(
     plan = _plans(task)
 
     def sample(sample_key, num: int) -> list[Architecture]:
-        parts = children(sample_key, "macros", "cells")
-        options = dict(num_clusters=1, size=task.size, max_channels=_MAX_CHANNELS)
-        macros = macro_space.sample(parts["macros"], num, **options)
-        cells = OPEN.sample(parts["cells"], sum(len(one.stages) for one in macros))
-        return macro_space.with_cells(macros, graphs.unpack(cells))
+        options = dict(size=task.size, max_channels=_MAX_CHANNELS)
+        return macro_space.sample_networks(sample_key, num, OPEN, **options)
 
     def count(architectures: Sequence[Architecture]):
         return costs.count_many(architectures, OPEN.ops, task)

@@ -26,7 +26,7 @@ from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.cell_generator import write_cells
 from nasgen.pipeline.config import COMMON, MADE_UP, UserError, check, number, text, whole, wholes
 from nasgen.pipeline.examples import examples_of
-from nasgen.pipeline.fitness import describe, expected_accuracy, predicted_accuracy
+from nasgen.pipeline.fitness import describe, expected_accuracy, predicted_accuracies
 from nasgen.pipeline.generators import counted_limits, write_macros
 from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.pretrained.bundle import Bundle, load_bundle
@@ -137,8 +137,8 @@ def measure(config: ConfigDict, bundle: Bundle) -> tuple[dict[str, float], float
 
     timed("rank", rank, rows)
     batch = examples_of(keys["batch"], task, config.score_batch)
-    asked = bundle.accuracy.scored, plans, task, *batch, keys["score"], 1_000
-    timed("score", lambda: predicted_accuracy(*asked), len(plans))
+    asked = bundle.accuracy.scored, plans, task, *batch, keys["score"], (1_000,)
+    timed("score", lambda: predicted_accuracies(*asked), len(plans))
     arrays = [*jax.tree.leaves(fitted.macros), *jax.tree.leaves(cells)]
     return spent, sum(np.asarray(one).nbytes for one in arrays) / rows
 

@@ -4,7 +4,6 @@ scoring by one process or several, proposals of a search by their number, and a 
 
 import os
 import resource
-import socket
 import time
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -63,9 +62,7 @@ def places(num: int) -> list[distributed.Place | None]:
     """Of so many processes that are to work together; a single one needs none."""
     if num == 1:
         return [None]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{distributed.free_port()}"
     return [distributed.Place(address, num, index) for index in range(num)]
 
 
@@ -156,13 +153,14 @@ def _networks(config: ConfigDict, key, num: int) -> list[Plan]:
 
 def _architectures(config: ConfigDict, key, num: int) -> list:
     """Random ones, their widths fitted to the budget, so that they cost about as much."""
-    keys, task = children(key, "macros", "cells"), _task(config)
-    options = dict(num_clusters=1, size=task.size, max_channels=MAX_CHANNELS)
-    macros = macro_space.pack(macro_space.sample(keys["macros"], num, **options))
-    cells = OPEN.sample(keys["cells"], int((macros.repeats > 0).sum()))
+    task = _task(config)
+    options = dict(size=task.size, max_channels=MAX_CHANNELS)
+    drawn = macro_space.sample_networks(key, num, OPEN, **options)
+    macros, cells = [one.macro for one in drawn], [cell for one in drawn for cell in one.cells]
     limits = counted_limits([Budget(**config.budget.to_dict())] * num)
-    fitted = fitting.fit(macros, cells, OPEN.ops, [task] * num, limits)
-    return macro_space.with_cells(macro_space.unpack(fitted.macros), graphs.unpack(cells))
+    packed = macro_space.pack(macros), graphs.pack(cells)
+    fitted = fitting.fit(*packed, OPEN.ops, [task] * num, limits)
+    return macro_space.with_cells(macro_space.unpack(fitted.macros), cells)
 
 
 def _memory() -> int:

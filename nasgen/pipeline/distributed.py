@@ -10,6 +10,7 @@ Without them a run is one process. Nothing here imports JAX before it has to.
 """
 
 import re
+import socket
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -29,6 +30,13 @@ class Place(NamedTuple):
     coordinator: str | None = None
     num: int | None = None
     index: int | None = None
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def place(environment: Mapping[str, str]) -> Place | None:

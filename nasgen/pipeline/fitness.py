@@ -24,23 +24,6 @@ def needed(accuracy: Accuracy | None) -> Accuracy:
     return accuracy
 
 
-def predicted_accuracy(
-    predictor: Predictor,
-    plans: Sequence[Plan],
-    task: Task,
-    images: Float[np.ndarray, "batch height width channels"],
-    labels: Int[np.ndarray, " batch"],
-    key: Key[Array, ""],
-    steps: int,
-) -> Float[np.ndarray, " plans"]:
-    """How well each network will do after `steps` optimiser steps, in standard deviations among
-    networks of one task: higher is better, and only differences count. One exact scoring each.
-
-    images, labels, key: as in `engine.score`. Raises ValueError where a plan is for another task.
-    """
-    return predicted_accuracies(predictor, plans, task, images, labels, key, (steps,))[:, 0]
-
-
 def predicted_accuracies(
     predictor: Predictor,
     plans: Sequence[Plan],
@@ -50,7 +33,11 @@ def predicted_accuracies(
     key: Key[Array, ""],
     steps: Sequence[int],
 ) -> Float[np.ndarray, "plans steps"]:
-    """The same after each number of steps, by the same scores."""
+    """How well each network will do after each number of optimiser steps, in standard deviations
+    among networks of one task: higher is better, only differences count. One exact scoring each.
+
+    images, labels, key: as in `engine.score`. Raises ValueError where a plan is for another task.
+    """
     scores = accuracy_scores(plans, task, images, labels, key)
     return accuracies_by_scores(predictor, plans, scores, len(images), steps)
 

@@ -72,16 +72,8 @@ def draw_band(
 
 def random_networks(key: Key[Array, ""], task: Task, num: int) -> list[Architecture]:
     """Random macro architectures with random cells, most of them over any budget."""
-    keys = children(key, "macros", "cells")
-    macros = macro_space.sample(
-        keys["macros"],
-        num,
-        num_clusters=1,
-        size=task.size,
-        max_channels=_MAX_CHANNELS,
-    )
-    cells = OPEN.sample(keys["cells"], sum(len(one.stages) for one in macros))
-    return macro_space.with_cells(macros, graphs.unpack(cells))
+    options = dict(size=task.size, max_channels=_MAX_CHANNELS)
+    return macro_space.sample_networks(key, num, OPEN, **options)
 
 
 def spread(pool: Sequence[Architecture], num: int, task: Task) -> list[Architecture]:

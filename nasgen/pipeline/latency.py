@@ -40,7 +40,7 @@ from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.environment import program_folder
 from nasgen.search.problem import BudgetError, Problem, within
-from nasgen.spaces import SPACES, graphs
+from nasgen.spaces import SPACES
 from nasgen.spaces import macro as macro_space
 from nasgen.training.progress import progress
 from nasgen.types import Architecture, Budget, Task
@@ -65,12 +65,10 @@ def random_plans(
     """Random `open` networks for colour images of 10 classes, their sizes in turn."""
     space, plans = SPACES["open"], []
     for index, size in enumerate(sizes):
-        keys = children(jax.random.fold_in(key, index), "macros", "cells")
         share = len(range(index, num, len(sizes)))
-        options = dict(num_clusters=1, size=size, max_channels=max_channels)
-        macros = macro_space.sample(keys["macros"], share, **options)
-        cells = space.sample(keys["cells"], sum(len(one.stages) for one in macros))
-        drawn = macro_space.with_cells(macros, graphs.unpack(cells))
+        options = dict(size=size, max_channels=max_channels)
+        own = jax.random.fold_in(key, index)
+        drawn = macro_space.sample_networks(own, share, space, **options)
         task = Task("random", (size, size, 3), 10)
         plans += [make_plan(one, space.ops, task) for one in drawn]
     return plans

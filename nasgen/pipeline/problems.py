@@ -124,16 +124,14 @@ def make_problem(
     moves = _moves(bundle, task)
 
     def sample(sample_key, num: int) -> list[Architecture]:
-        parts = children(sample_key, "macros", "cells")
-        macros = macro_space.sample(
-            parts["macros"],
+        return macro_space.sample_networks(
+            sample_key,
             num,
+            space,
             num_clusters=bundle.macro_config.vocabulary.num_clusters,
             size=task.size,
             max_channels=MAX_CHANNELS,
         )
-        num_cells = sum(len(one.stages) for one in macros)
-        return macro_space.with_cells(macros, moves.cells(parts["cells"], num_cells))
 
     def mutate(mutate_key, architecture: Architecture) -> Architecture:
         parts = children(mutate_key, "kind", "change", "cells")

@@ -24,6 +24,7 @@ from nasgen.pipeline.request import Request
 from nasgen.published import handmade
 from nasgen.report import words
 from nasgen.report.card import short
+from nasgen.search.halving import rungs
 from nasgen.training.brief import fresh_weights, loss_gradient
 from nasgen.training.progress import duration
 from nasgen.training.units import standardised, units_of
@@ -91,11 +92,7 @@ def _step_of(config: ConfigDict, request: Request, plan) -> Callable[[], Any]:
 
 def finalist_steps(num: int, steps: int) -> int:
     """Steps of all trainings of `search.halving`."""
-    total = num * steps
-    while num // 2 > 1:
-        num, steps = num // 2, 2 * steps
-        total += num * steps
-    return total
+    return sum(one * each for one, each in rungs(num, steps))
 
 
 def in_words(config: ConfigDict, request: Request, found: Rehearsal | None) -> str:

@@ -332,7 +332,7 @@ def _fill(path: Path, given: dict[str, Any]) -> Workdir:
 
 
 def _sweep(path: Path) -> None:
-    for one in (found for pattern in _UNFINISHED for found in path.glob(pattern)):
+    for one in [found for pattern in _UNFINISHED for found in path.rglob(pattern)]:
         shutil.rmtree(one) if one.is_dir() else one.unlink()
 
 

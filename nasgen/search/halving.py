@@ -26,6 +26,15 @@ class Halved(NamedTuple):
         return [index for index, _ in ranked]
 
 
+def rungs(num: int, steps: int, *, factor: int = 2) -> list[tuple[int, int]]:
+    """How many train for how many steps, one rung after the other, until the best is known."""
+    found = [(num, steps)]
+    while num // factor > 1:
+        num, steps = num // factor, factor * steps
+        found.append((num, steps))
+    return found
+
+
 def successive_halving(
     finalists: Sequence[Architecture], train: Train, *, steps: int, factor: int = 2
 ) -> Halved:
@@ -43,12 +52,9 @@ def successive_halving(
         )
     accuracies, trained = np.zeros(len(finalists)), np.zeros(len(finalists), np.int64)
     alive = np.arange(len(finalists))
-    while True:
-        found = np.asarray(train([finalists[i] for i in alive], steps), float)
-        accuracies[alive], trained[alive] = found, steps
-        kept = len(alive) // factor
-        if kept <= 1:
-            return Halved(accuracies, trained)
-        order = np.argsort(-np.nan_to_num(found, nan=-np.inf), kind="stable")
+    for kept, longer in rungs(len(finalists), steps, factor=factor):
+        order = np.argsort(-np.nan_to_num(accuracies[alive], nan=-np.inf), kind="stable")
         alive = alive[np.sort(order[:kept])]
-        steps *= factor
+        found = np.asarray(train([finalists[i] for i in alive], longer), float)
+        accuracies[alive], trained[alive] = found, longer
+    return Halved(accuracies, trained)

@@ -11,7 +11,9 @@ from itertools import chain
 import numpy as np
 from jaxtyping import Array, Key
 
-from nasgen.keys import generator
+from nasgen.keys import children, generator
+from nasgen.spaces import graphs
+from nasgen.spaces.space import Space
 from nasgen.types import (
     CHANNEL_STEP,
     MAX_CELLS,
@@ -75,6 +77,23 @@ def sample(
     """
     rng = generator(key)
     return [_sample_one(rng, num_clusters, size, max_channels) for _ in range(num)]
+
+
+def sample_networks(
+    key: Key[Array, ""],
+    num: int,
+    space: Space,
+    *,
+    num_clusters: int = 1,
+    size: int,
+    max_channels: int = MAX_CHANNELS,
+) -> list[Architecture]:
+    """`num` of these with random cells of `space`: most of them are over any budget."""
+    keys = children(key, "macros", "cells")
+    options = dict(num_clusters=num_clusters, size=size, max_channels=max_channels)
+    macros = sample(keys["macros"], num, **options)
+    cells = space.sample(keys["cells"], sum(len(one.stages) for one in macros))
+    return with_cells(macros, graphs.unpack(cells))
 
 
 def pack(macros: Sequence[MacroArchitecture]) -> MacroBatch:

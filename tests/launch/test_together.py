@@ -13,6 +13,7 @@ import pytest
 
 from launch import local
 from launch.commands import RUN
+from nasgen.pipeline.distributed import free_port
 from tests.training.test_sharding import run_processes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,7 +105,7 @@ def alone(tmp_path_factory):
 @contextmanager
 def started(arguments):
     """Two processes of the same run; what each says is kept."""
-    made = local.commands(arguments, 2, port=local.free_port(), cores=2)
+    made = local.commands(arguments, 2, port=free_port(), cores=2)
     children = [local.start(command, first=False) for command in made]
     try:
         yield children
@@ -233,7 +234,7 @@ def test_a_folder_that_others_do_not_see_is_refused(tmp_path):
     """As disks that are not shared: the processes are given one path each."""
     made = [
         local.commands([*DESIGN, f"--workdir={tmp_path}/{name}"], 2, port=port, cores=2)[index]
-        for port in [local.free_port()]
+        for port in [free_port()]
         for index, name in enumerate(("here", "there"))
     ]
     children = [local.start(command, first=False) for command in made]

@@ -14,7 +14,7 @@ from nasgen.networks import features, topology
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import accuracy_fit
 from nasgen.pipeline.accuracy_fit import FITS, read_rows
-from nasgen.pipeline.fitness import predicted_accuracy
+from nasgen.pipeline.fitness import predicted_accuracies
 from nasgen.pretrained.bundle import load_accuracy, save_accuracy
 from nasgen.types import Architecture, MacroArchitecture, Stage, Task
 from tests.networks.test_walks import CELLS, OPEN
@@ -120,15 +120,16 @@ def test_the_fitness_is_a_function_of_plans_and_images(frame):
     rng = np.random.default_rng(0)
     images = rng.normal(size=(6, 8, 8, 1)).astype(np.float32)
     data = TASK, images, np.arange(6, dtype=np.int32), jax.random.key(0)
-    both = predicted_accuracy(predictor, plans, *data, 20)
-    one = predicted_accuracy(predictor, plans[1:], *data, 20)
+    both = predicted_accuracies(predictor, plans, *data, (20,))[:, 0]
+    one = predicted_accuracies(predictor, plans[1:], *data, (20,))[:, 0]
     assert np.isfinite(both).all() and both[0] != both[1]
     assert one[0] == pytest.approx(both[1], abs=1e-12)
-    assert not np.array_equal(both, predicted_accuracy(predictor, plans, *data, 2_000))
-    assert predicted_accuracy(predictor, [], *data, 20).shape == (0,)
+    later = predicted_accuracies(predictor, plans, *data, (2_000,))[:, 0]
+    assert not np.array_equal(both, later)
+    assert predicted_accuracies(predictor, [], *data, (20,))[:, 0].shape == (0,)
     other = TASK._replace(num_classes=3)
     with pytest.raises(ValueError, match="`plans` must be for images"):
-        predicted_accuracy(predictor, plans, other, *data[1:], 20)
+        predicted_accuracies(predictor, plans, other, *data[1:], (20,))
 
 
 def _command(name: str, folder, *more: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 from nasgen.networks.plans.open import make_plan
+from nasgen.pipeline.distributed import free_port
 from nasgen.proxies import PROXIES, engine
 from nasgen.proxies.proxy import Ensemble, Proxy
 from nasgen.spaces import SPACES, graphs
@@ -63,9 +63,7 @@ def test_three_devices_score_as_one():
 
 @pytest.mark.slow
 def test_two_processes_score_as_one():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     join = (
         "import sys, jax; jax.config.update('jax_cpu_collectives_implementation', 'gloo'); "
         f"jax.distributed.initialize('127.0.0.1:{port}', 2, int(sys.argv[1])); "

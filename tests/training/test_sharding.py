@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from nasgen.pipeline.distributed import free_port
 from nasgen.training.sharding import data_mesh, replicate, shard_batch
 
 # The environment of a process that imports what this one does.
@@ -167,9 +167,7 @@ print("result", json.dumps([row["loss"] for row in fitted.history]))
 
 def run_processes(script: str, *arguments: object, number: int = 2, code: int = 0) -> list:
     """What each of several processes says is its result; all end with `code`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     command = [sys.executable, "-c", ONE_OF_SEVERAL + script]
     started = [
