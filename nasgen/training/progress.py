@@ -4,9 +4,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
-from tqdm import tqdm
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 SECONDS_BETWEEN_LINES = 10.0
 Stream = Any  # anything with `write`, `flush` and `isatty`
@@ -30,11 +41,11 @@ def progress(
     if label is None:
         yield lambda done, text: None
     elif stream.isatty():
-        with tqdm(total=total, initial=start, desc=label, file=stream, dynamic_ncols=True) as bar:
+        with _bars(stream) as bars:
+            bar = bars.add_task(label, total=total, completed=start, text="")
 
             def report(done: int, text: str) -> None:
-                bar.set_postfix_str(text, refresh=False)
-                bar.update(done - bar.n)
+                bars.update(bar, completed=done, text=text)
 
             yield report
     else:
@@ -42,9 +53,10 @@ def progress(
 
 
 def announce(label: str | None, text: str, stream: Stream | None = None) -> None:
-    """One line outside the bar, such as that a compilation begins; nothing without a `label`."""
+    """One line, above a bar where there is one, such as that a compilation begins; nothing without
+    a `label`."""
     if label is not None:
-        tqdm.write(f"{label}: {text}", file=stream or sys.stderr)
+        print(f"{label}: {text}", file=stream or sys.stderr, flush=True)
 
 
 def duration(seconds: float | int) -> str:
@@ -57,6 +69,40 @@ def duration(seconds: float | int) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class _Speed(TextColumn):
+    """Units a second."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: Task) -> Any:
+        self.text_format = f"{task.speed:.3g}/s" if task.speed else ""
+        return super().render(task)
+
+
+def _bars(stream: Stream) -> Progress:
+    """While they are shown, lines that are printed go above them."""
+    plain = dict(markup=False)
+    return Progress(
+        TextColumn("{task.description}", **plain),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[text]}", **plain),
+        _Speed(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=_console(getattr(stream, "rich_proxied_file", stream)),
+        refresh_per_second=4,
+    )
+
+
+@cache
+def _console(stream: Stream) -> Console:
+    """One of each stream: bars within bars, such as scores within a search, are shown as one."""
+    return Console(file=stream)
 
 
 def _lines(

@@ -1,10 +1,11 @@
 """A bar on a terminal, lines elsewhere, nothing without a label."""
 
 import io
+import sys
 
 import pytest
 
-from nasgen.training.progress import duration, progress
+from nasgen.training.progress import announce, duration, progress
 
 
 class Terminal(io.StringIO):
@@ -28,9 +29,28 @@ def test_lines_end_with_the_last_unit():
     assert lines[-1].endswith("done")
 
 
-def test_bar_on_a_terminal():
-    text = run(Terminal(), label="train")
-    assert "\r" in text and "4/4" in text
+@pytest.fixture
+def wide(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+def test_bar_on_a_terminal(wide):
+    text = run(Terminal(), label="train [x]")
+    assert "\r" in text and "4/4" in text and "100%" in text and "loss 4" in text and "[x]" in text
+
+
+def test_lines_go_above_a_bar(wide, monkeypatch):
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress(2, label="outer") as outer:
+        announce("network", "compiling")
+        with progress(3, label="inner") as inner:  # a bar within a bar
+            inner(3, "")
+        outer(2, "")
+    text = stream.getvalue()
+    assert sys.stderr is stream
+    assert "network: compiling\n" in text and "inner" in text and "2/2" in text
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
