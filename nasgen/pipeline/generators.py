@@ -19,7 +19,7 @@ from nasgen.models import macro, mixture
 from nasgen.models.accuracy import PREDICTED_ACCURACY, steps_seen
 from nasgen.models.macro_language import WORDS, context_features, decode_batch, keep_words
 from nasgen.models.macro_rules import CostBounds
-from nasgen.models.surrogate import predict, refine
+from nasgen.models.surrogate import predict
 from nasgen.networks import costs, fitting
 from nasgen.networks.features import features
 from nasgen.networks.plan import Plan
@@ -363,11 +363,12 @@ class Ranker(NamedTuple):
     """What is known of a fitness before anything is scored.
 
     describe: a plan's inputs. prior: rows of them to expected scores, all equal where nothing is
-    known. wishes: that are asked of the transformer."""
+    known. wishes: that are asked of the transformer. same_units: of the prior and the scores."""
 
     describe: Callable[[Plan], Float[np.ndarray, " inputs"]]
     prior: Callable[[Float[np.ndarray, "rows inputs"]], Float[np.ndarray, " rows"]]
     wishes: Sequence[Wish]
+    same_units: bool = False
 
 
 def ranker_of(bundle: Bundle, fitness: str, steps: int) -> Ranker:
@@ -378,9 +379,10 @@ def ranker_of(bundle: Bundle, fitness: str, steps: int) -> Ranker:
         predictor = needed(bundle.accuracy).unscored
         expected = partial(expected_accuracy, predictor, steps=steps)
         if not bundle.words[WORDS.index("accuracy")]:
-            return Ranker(describe, expected, _ANY)
+            return Ranker(describe, expected, _ANY, same_units=True)
         after = float(np.clip(steps, *steps_seen(predictor)))  # it has learned of no others
-        return Ranker(describe, expected, tuple(Wish(accuracy=a, steps=after) for a in _HIGH))
+        wishes = tuple(Wish(accuracy=a, steps=after) for a in _HIGH)
+        return Ranker(describe, expected, wishes, same_units=True)
     if fitness == bundle.fitness:
         return Ranker(features, partial(predict, bundle.surrogate), GOOD)
     return Ranker(features, lambda rows: np.zeros(len(rows)), GOOD)
@@ -400,12 +402,6 @@ def search_generators(
     def known(architectures: Sequence[Architecture]) -> np.ndarray:
         return np.array([ranker.describe(make_plan(o, space.ops, task)) for o in architectures])
 
-    def rank(rows: np.ndarray, scored: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        finite = np.isfinite(scores)
-        if finite.sum() < 4:
-            return ranker.prior(rows)
-        return refine(ranker.prior, scored[finite], scores[finite], rows)
-
     def propose(key: Key[Array, ""], num: int) -> list[Architecture]:
         macros = -(-num // cells_per_macro)
         options = dict(cells_per_macro=cells_per_macro, wishes=ranker.wishes)
@@ -415,5 +411,6 @@ def search_generators(
         propose=propose,
         vary=lambda key, parents: vary(bundle, key, parents, task),
         features=known,
-        rank=rank,
+        prior=ranker.prior,
+        same_units=ranker.same_units,
     )

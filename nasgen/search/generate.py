@@ -2,9 +2,10 @@
 
 In rounds. Each writes fresh networks, gives some of them cells of the best so far, and varies the
 best (cells by the flow's neighbours, stages by the macro space's mutations); what keeps the budget
-is ranked by the surrogate, which is corrected by the exact scores of this very task. The best by
-rank are edited, half of them with widths fitted to the budget anew, and the best of those again,
-for some generations before anything is scored: costs and ranks are cheap, exact scores are not.
+is ranked by what the surrogate and the exact scores of this very task let us believe (`belief`).
+The best by rank are edited, half of them with widths fitted to the budget anew, and the best of
+those again, for some generations before anything is scored: costs and ranks are cheap, exact scores
+are not.
 """
 
 from collections.abc import Sequence
@@ -16,16 +17,20 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from nasgen.keys import children, generator
+from nasgen.search.belief import Expected, Rows, believe, choose, expect
 from nasgen.search.problem import BudgetError, Problem
 from nasgen.search.state import SearchState, proposed, scored, scores
 from nasgen.types import Architecture, Cell
+
+_REFERENCE = 256  # fresh networks whose features give the scale
 
 
 class Generate(NamedTuple):
     """proposals: networks written in the first round; an eighth of it in each later one.
     batch: exact scores a round. elites: the best that are changed: by exact score, then by rank.
     generations: of edits that are ranked before a round scores. edits: in each of them.
-    mixing: how likely a cell of a copy of the fresh networks is one of the elites'."""
+    mixing: how likely a cell of a copy of the fresh networks is one of the elites'.
+    optimism: standard deviations that are added to expected scores, to edit and to score."""
 
     proposals: int = 2048
     batch: int = 8
@@ -33,14 +38,15 @@ class Generate(NamedTuple):
     generations: int = 48
     edits: int = 32
     mixing: float = 0.5
+    optimism: float = 1.5
 
 
-class Ranked(NamedTuple):
-    """Networks within the budget that nobody scored, by identity, with what the surrogate says."""
+class Pool(NamedTuple):
+    """Networks within the budget that nobody scored, by identity, and what is expected of them."""
 
-    identities: list[bytes]
-    architectures: list[Architecture]
-    predicted: Float[np.ndarray, " networks"]
+    architectures: dict[bytes, Architecture]
+    rows: Rows
+    expected: Expected
 
 
 def step(
@@ -50,12 +56,7 @@ def step(
     keys, write = children(key, "fresh", "elites", "cells", "edits"), problem.generators
     first = state.round == 0
     num = settings.proposals if first else max(settings.proposals // 8, 1)
-    fitness, known = scores(state, problem), write.features(state.architectures)
-
-    def ranked(found: dict[bytes, Architecture]) -> Ranked:
-        pool = list(found.values())
-        predicted = write.rank(write.features(pool), known, fitness) if pool else np.zeros(0)
-        return Ranked(list(found), pool, predicted)
+    fitness = scores(state, problem)
 
     fresh = write.propose(keys["fresh"], num)
     state, new = proposed(state, problem, fresh, fresh=True)
@@ -72,18 +73,32 @@ def step(
             f"none of {len(fresh)} generated architectures fits {problem.budget}; "
             "allow a larger budget or more proposals."
         )
-    pool = ranked(new)
-    can_rank = len(pool.predicted) and np.ptp(pool.predicted) > 0  # else edits lead nowhere
+    reference, finite = write.features(fresh[:_REFERENCE]), np.isfinite(fitness)
+    known = write.features([state.architectures[i] for i in np.flatnonzero(finite)])
+    known = known.reshape(-1, reference.shape[1])
+    options = dict(same_units=write.same_units)
+    belief = believe(write.prior, reference, known, fitness[finite], **options)
+
+    def pool_of(found: dict[bytes, Architecture]) -> Pool:
+        rows = write.features(list(found.values())).reshape(-1, reference.shape[1])
+        return Pool(found, rows, expect(belief, rows))
+
+    def top(pool: Pool, num: int) -> list[Architecture]:
+        some = list(pool.architectures.values())
+        places = choose(belief, pool.rows, pool.expected, num, settings.optimism)
+        return [some[place] for place in places]
+
+    pool = pool_of(new)
+    can_rank = len(new) and np.ptp(pool.expected.mean) > 0  # else edits lead nowhere
     for generation in range(settings.generations if can_rank else 0):
         edit_keys = jax.random.split(jax.random.fold_in(keys["edits"], generation), settings.edits)
-        parents = cycle(pool.architectures[i] for i in _top(pool, settings.elites))
+        parents = cycle(top(pool, settings.elites))
         edited = [problem.mutate(*pair) for pair in zip(edit_keys, parents, strict=False)]
         edited[::2] = write.fit(edited[::2])
         state, more = proposed(state, problem, edited, fresh=False)
-        ranked_before = set(pool.identities)
-        new = {name: one for name, one in more.items() if name not in ranked_before}
-        pool = _merged(pool, ranked(new))
-    chosen = [pool.architectures[i] for i in _top(pool, min(settings.batch, most))]
+        more = {name: one for name, one in more.items() if name not in pool.architectures}
+        pool = _merged(pool, pool_of(more)) if more else pool
+    chosen = top(pool, min(settings.batch, most)) if pool.architectures else []
     return scored(state, problem, chosen) if chosen else state._replace(exhausted=True)
 
 
@@ -97,24 +112,14 @@ def with_cells_of(
     the elites': the generator's macro architectures, its cells re-weighted by what scored well."""
     rng, cells = generator(key), [cell for one in elites for cell in one.cells]
 
-    def choose(own: Cell) -> Cell:
+    def pick(own: Cell) -> Cell:
         other = cells[rng.integers(len(cells))]
         return other if rng.random() < mixing else own
 
-    return [one._replace(cells=tuple(map(choose, one.cells))) for one in fresh]
+    return [one._replace(cells=tuple(map(pick, one.cells))) for one in fresh]
 
 
-def _top(pool: Ranked, num: int) -> list[int]:
-    """Indices of the best by rank, no two of which the surrogate cannot tell apart, while there are
-    others."""
-    order = np.argsort(-pool.predicted, kind="stable")
-    first = np.diff(pool.predicted[order], prepend=np.inf) != 0
-    return np.concatenate([order[first], order[~first]])[:num].tolist()
-
-
-def _merged(pool: Ranked, more: Ranked) -> Ranked:
-    return Ranked(
-        pool.identities + more.identities,
-        pool.architectures + more.architectures,
-        np.concatenate([pool.predicted, more.predicted]),
-    )
+def _merged(pool: Pool, more: Pool) -> Pool:
+    expected = map(np.concatenate, zip(pool.expected, more.expected, strict=True))
+    rows = np.concatenate([pool.rows, more.rows])
+    return Pool(pool.architectures | more.architectures, rows, Expected(*expected))

@@ -39,7 +39,8 @@ class Generators(NamedTuple):
     propose: `(key, num) -> architectures` written for the task and budget.
     vary: `(key, architectures) -> architectures` near the given ones, one each.
     features: what the surrogate reads of architectures, `[n, features]`.
-    rank: `(features, scored features, scores) -> predicted scores`; the scored may be empty.
+    prior: `features -> predicted scores`, all equal where nothing is known before a score.
+    same_units: of these and the exact scores.
     macros: `(key, num) -> macro architectures` as `propose` writes them.
     fill: `(key, macro architectures) -> architectures`, each stage's cell drawn of its cluster.
     neighbours: `(key, cells) -> cells` of the same conditions, one each.
@@ -49,11 +50,12 @@ class Generators(NamedTuple):
     propose: Callable[[Key[Array, ""], int], list[Architecture]]
     vary: Callable[[Key[Array, ""], Sequence[Architecture]], list[Architecture]]
     features: Callable[[Sequence[Architecture]], Float[np.ndarray, "n features"]]
-    rank: Callable[[np.ndarray, np.ndarray, np.ndarray], Float[np.ndarray, " n"]]
+    prior: Callable[[Float[np.ndarray, "n features"]], Float[np.ndarray, " n"]]
     macros: Callable[[Key[Array, ""], int], list[MacroArchitecture]] | None = None
     fill: Callable[[Key[Array, ""], Sequence[MacroArchitecture]], list[Architecture]] | None = None
     neighbours: Callable[[Key[Array, ""], Sequence[Cell]], list[Cell]] | None = None
     fit: Callable[[Sequence[Architecture]], list[Architecture]] | None = None
+    same_units: bool = False
 
 
 def first_part(parts: Parts) -> Float[np.ndarray, " architectures"]:

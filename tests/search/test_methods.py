@@ -87,7 +87,8 @@ def test_variations_ranked_before_a_score_help_where_the_rank_is_true():
     problem = toy.problem()[0]
     knowing = problem.generators._replace(
         features=lambda some: np.array([[toy.value(one)] for one in some], float).reshape(-1, 1),
-        rank=lambda rows, known, fitness: rows[:, 0],
+        prior=lambda rows: rows[:, 0],
+        same_units=True,
     )
     problem = problem._replace(generators=knowing)
     found = {}

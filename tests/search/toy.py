@@ -97,10 +97,10 @@ def generators():
         rows = [[cost(one), len(one.cells)] for one in architectures]
         return np.array(rows, float).reshape(-1, 2)
 
-    def rank(rows, scored, scores):
+    def prior(rows):
         return rows[:, 0]
 
     def fit(architectures):
         return list(architectures)
 
-    return Generators(_sample, vary, features, rank, _macros, _fill, _neighbours, fit)
+    return Generators(_sample, vary, features, prior, _macros, _fill, _neighbours, fit)

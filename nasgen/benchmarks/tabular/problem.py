@@ -86,7 +86,7 @@ def _generators(table: Table, bundle: CellBundle | None, sample, mutate) -> Gene
         propose=None,
         vary=None,
         features=None,
-        rank=None,
+        prior=None,
         fill=lambda key, macros: sample(key, len(macros)),
         neighbours=near,
     )
