@@ -1,11 +1,11 @@
 """What a search believes of scores: a prior prediction, and a Gaussian process of its errors.
 
-The prior is a predictor that was fitted on many networks. It tells good from bad, but among the best
-of thousands, where a search spends its exact scores, it says about the same of all: what it ranks
-first there is what it overrates. How these differ is learned by their features from the exact scores
-of the task at hand; and since the process says how sure it is, networks that are scored together
-are unlike each other (GP-BUCB: Desautels, Krause and Burdick, "Parallelizing exploration-exploitation
-tradeoffs in Gaussian process bandit optimization", JMLR 2014).
+The prior is a predictor that was fitted on many networks. It tells good from bad, but among the
+best of thousands, where a search spends its exact scores, it says about the same of all: what it
+ranks first there is what it overrates. How these differ is learned by their features from the exact
+scores of the task at hand; and since the process says how sure it is, networks that are scored
+together are unlike each other (GP-BUCB: Desautels, Krause and Burdick, "Parallelizing
+exploration-exploitation tradeoffs in Gaussian process bandit optimization", JMLR 2014).
 """
 
 from collections.abc import Callable

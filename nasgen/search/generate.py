@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
 from nasgen.keys import children, generator
 from nasgen.search.belief import Expected, Rows, believe, choose, expect
