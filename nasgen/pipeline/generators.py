@@ -363,12 +363,11 @@ class Ranker(NamedTuple):
     """What is known of a fitness before anything is scored.
 
     describe: a plan's inputs. prior: rows of them to expected scores, all equal where nothing is
-    known. wishes: that are asked of the transformer. same_units: of the prior and the scores."""
+    known. wishes: that are asked of the transformer."""
 
     describe: Callable[[Plan], Float[np.ndarray, " inputs"]]
     prior: Callable[[Float[np.ndarray, "rows inputs"]], Float[np.ndarray, " rows"]]
     wishes: Sequence[Wish]
-    same_units: bool = False
 
 
 def ranker_of(bundle: Bundle, fitness: str, steps: int) -> Ranker:
@@ -379,10 +378,9 @@ def ranker_of(bundle: Bundle, fitness: str, steps: int) -> Ranker:
         predictor = needed(bundle.accuracy).unscored
         expected = partial(expected_accuracy, predictor, steps=steps)
         if not bundle.words[WORDS.index("accuracy")]:
-            return Ranker(describe, expected, _ANY, same_units=True)
+            return Ranker(describe, expected, _ANY)
         after = float(np.clip(steps, *steps_seen(predictor)))  # it has learned of no others
-        wishes = tuple(Wish(accuracy=a, steps=after) for a in _HIGH)
-        return Ranker(describe, expected, wishes, same_units=True)
+        return Ranker(describe, expected, tuple(Wish(accuracy=a, steps=after) for a in _HIGH))
     if fitness == bundle.fitness:
         return Ranker(features, partial(predict, bundle.surrogate), GOOD)
     return Ranker(features, lambda rows: np.zeros(len(rows)), GOOD)
@@ -412,5 +410,4 @@ def search_generators(
         vary=lambda key, parents: vary(bundle, key, parents, task),
         features=known,
         prior=ranker.prior,
-        same_units=ranker.same_units,
     )

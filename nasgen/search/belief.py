@@ -18,23 +18,24 @@ Rows = Float[np.ndarray, "rows features"]
 Prior = Callable[[Rows], Float[np.ndarray, " rows"]]
 
 # The likeliest for 448 networks that searches had scored (digits, predicted accuracy).
-_LENGTH = 0.4  # of the kernel, in root mean squares of the features' standard deviations
+_LENGTH = 0.3  # of the kernel, in root mean squares of the features' standard deviations
+_LINEAR = 1.0  # of the variance, a standard deviation from the mean: what leads on beyond the known
 _NOISE = 0.01  # of the variance: what differs between networks with equal features
-_ERROR = 0.35  # of the prior, in standard deviations of what it says of a generator's networks,
+_ERROR = 0.3  # of the prior, in standard deviations of what it says of a generator's networks,
 _CERTAINTY = 8  # which counts as so many exact scores
 _AMONG = 256  # rows that those which are scored together are chosen from
 
 
 class Belief(NamedTuple):
-    """A posterior. scale: of the features, infinite for those that do not vary. intercept, slope:
-    of the prior. variance: of its errors before any was seen. known: scaled features of what was
-    scored; whiten: the inverse Cholesky factor of their covariance over the variance; weights: of
+    """A posterior. center, scale: of the features; infinite for those that do not vary. mean,
+    variance: of the prior's errors before any was seen. known: scaled features of what was scored;
+    whiten: the inverse Cholesky factor of their covariance over the variance; weights: of
     covariances with them."""
 
     prior: Prior
+    center: Float[np.ndarray, " features"]
     scale: Float[np.ndarray, " features"]
-    intercept: float
-    slope: float
+    mean: float
     variance: float
     known: Float[np.ndarray, "scored features"]
     whiten: Float[np.ndarray, "scored scored"]
@@ -53,35 +54,31 @@ def believe(
     reference: Float[np.ndarray, "reference features"],
     features: Float[np.ndarray, "scored features"],
     scores: Float[np.ndarray, " scored"],
-    *,
-    same_units: bool,
 ) -> Belief:
-    """What the exact scores say; none is as good as any number of them.
-
-    reference: features of networks as the generators write them. same_units: of prior and scores;
-    else the prior's slope is fitted, too, and is not negative, since what was scored is alike in
-    the prior and a slope may come out so by chance."""
-    deviation = reference.std(0)
-    varies = deviation > 1e-9 * (1 + np.abs(reference).max(0))
+    """What the exact scores say, if there are any. reference: features of networks as the
+    generators write them; the prior is in the scores' units, or all equal."""
+    center, deviation = reference.mean(0), reference.std(0)
+    varies = deviation > 1e-9 * (1 + np.abs(center))
     scale = np.where(varies, deviation, np.inf) * np.sqrt(max(varies.sum(), 1))
-    known = features / scale
+    known = (features - center) / scale
     covariance = _kernel(known, known) + _NOISE * np.eye(len(known))
     whiten = np.linalg.inv(np.linalg.cholesky(covariance))
-    said = prior(features) if len(scores) else np.zeros(0)
-    intercept, slope = _trend(whiten, said, scores, same_units)
-    errors = scores - intercept - slope * said
-    weights = whiten.T @ whiten @ errors
-    foreseen = (_ERROR * slope * prior(reference).std()) ** 2
-    variance = (errors @ weights + _CERTAINTY * foreseen) / (len(scores) + _CERTAINTY)
-    return Belief(prior, scale, intercept, slope, float(variance) or 1.0, known, whiten, weights)
+    errors = scores - prior(features) if len(scores) else scores
+    one = whiten @ np.ones(len(scores))
+    mean = float(one @ whiten @ errors / (one @ one)) if len(scores) else 0.0
+    weights = whiten.T @ whiten @ (errors - mean)
+    foreseen = (_ERROR * prior(reference).std()) ** 2
+    variance = ((errors - mean) @ weights + _CERTAINTY * foreseen) / (len(scores) + _CERTAINTY)
+    return Belief(prior, center, scale, mean, float(variance) or 1.0, known, whiten, weights)
 
 
 def expect(belief: Belief, rows: Rows) -> Expected:
     """Scores of networks with these features."""
-    across = _kernel(rows / belief.scale, belief.known)
+    scaled = (rows - belief.center) / belief.scale
+    across = _kernel(scaled, belief.known)
     told = belief.whiten @ across.T
-    left = np.maximum(1 - (told**2).sum(0), 0)
-    mean = belief.intercept + belief.slope * belief.prior(rows) + across @ belief.weights
+    left = np.maximum(1 + _LINEAR * (scaled**2).sum(1) - (told**2).sum(0), 0)
+    mean = belief.prior(rows) + belief.mean + across @ belief.weights
     return Expected(mean, np.sqrt(belief.variance * left))
 
 
@@ -90,7 +87,8 @@ def choose(belief: Belief, rows: Rows, expected: Expected, num: int, optimism: f
     plus `optimism` standard deviations, as if the ones before had been scored as expected."""
     hopes = expected.mean + optimism * expected.deviation
     first = np.argsort(-hopes, kind="stable")[: max(_AMONG, num)]
-    scaled, mean = rows[first] / belief.scale, expected.mean[first]
+    scaled = (rows[first] - belief.center) / belief.scale
+    mean = expected.mean[first]
     told = belief.whiten @ _kernel(scaled, belief.known).T
     covariance = _kernel(scaled, scaled) - told.T @ told
     free, chosen = np.ones(len(first), bool), []
@@ -107,19 +105,8 @@ def choose(belief: Belief, rows: Rows, expected: Expected, num: int, optimism: f
 def _kernel(
     a: Float[np.ndarray, "a features"], b: Float[np.ndarray, "b features"]
 ) -> Float[np.ndarray, "a b"]:
-    """Matern's, of order 5/2."""
-    squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    """Matern's, of order 5/2, and a linear one."""
+    products = a @ b.T
+    squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * products
     r = np.sqrt(5 * np.maximum(squares, 0)) / _LENGTH
-    return (1 + r + r**2 / 3) * np.exp(-r)
-
-
-def _trend(whiten, said, scores, same_units: bool) -> tuple[float, float]:
-    """Generalised least squares."""
-    if not len(scores):
-        return 0.0, 1.0
-    one, said, scores = (whiten @ column for column in (np.ones(len(said)), said, scores))
-    slope = 1.0
-    if not same_units:
-        rest = said - one * (one @ said) / (one @ one)
-        slope = max(float(rest @ scores) / (float(rest @ rest) + 1e-12), 0.0)
-    return float(one @ (scores - slope * said) / (one @ one)), slope
+    return (1 + r + r**2 / 3) * np.exp(-r) + _LINEAR * products

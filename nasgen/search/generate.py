@@ -76,8 +76,7 @@ def step(
     reference, finite = write.features(fresh[:_REFERENCE]), np.isfinite(fitness)
     known = write.features([state.architectures[i] for i in np.flatnonzero(finite)])
     known = known.reshape(-1, reference.shape[1])
-    options = dict(same_units=write.same_units)
-    belief = believe(write.prior, reference, known, fitness[finite], **options)
+    belief = believe(write.prior, reference, known, fitness[finite])
 
     def pool_of(found: dict[bytes, Architecture]) -> Pool:
         rows = write.features(list(found.values())).reshape(-1, reference.shape[1])

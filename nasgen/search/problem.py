@@ -39,8 +39,7 @@ class Generators(NamedTuple):
     propose: `(key, num) -> architectures` written for the task and budget.
     vary: `(key, architectures) -> architectures` near the given ones, one each.
     features: what the surrogate reads of architectures, `[n, features]`.
-    prior: `features -> predicted scores`, all equal where nothing is known before a score.
-    same_units: of these and the exact scores.
+    prior: `features -> predicted scores`, in their units; all equal where nothing is known yet.
     macros: `(key, num) -> macro architectures` as `propose` writes them.
     fill: `(key, macro architectures) -> architectures`, each stage's cell drawn of its cluster.
     neighbours: `(key, cells) -> cells` of the same conditions, one each.
@@ -55,7 +54,6 @@ class Generators(NamedTuple):
     fill: Callable[[Key[Array, ""], Sequence[MacroArchitecture]], list[Architecture]] | None = None
     neighbours: Callable[[Key[Array, ""], Sequence[Cell]], list[Cell]] | None = None
     fit: Callable[[Sequence[Architecture]], list[Architecture]] | None = None
-    same_units: bool = False
 
 
 def first_part(parts: Parts) -> Float[np.ndarray, " architectures"]:

@@ -88,7 +88,6 @@ def test_variations_ranked_before_a_score_help_where_the_rank_is_true():
     knowing = problem.generators._replace(
         features=lambda some: np.array([[toy.value(one)] for one in some], float).reshape(-1, 1),
         prior=lambda rows: rows[:, 0],
-        same_units=True,
     )
     problem = problem._replace(generators=knowing)
     found = {}
