@@ -28,15 +28,17 @@ _AMONG = 256  # rows that those which are scored together are chosen from
 
 class Belief(NamedTuple):
     """A posterior. center, scale: of the features; infinite for those that do not vary. mean,
-    variance: of the prior's errors before any was seen. known: scaled features of what was scored;
-    whiten: the inverse Cholesky factor of their covariance over the variance; weights: of
-    covariances with them."""
+    variance: of the prior's errors before any was seen. linear: see `_LINEAR`; 0 as long as nothing
+    was scored, since no line is known and hopes would go to the extremes. known: scaled features of
+    what was scored; whiten: the inverse Cholesky factor of their covariance over the variance;
+    weights: of covariances with them."""
 
     prior: Prior
     center: Float[np.ndarray, " features"]
     scale: Float[np.ndarray, " features"]
     mean: float
     variance: float
+    linear: float
     known: Float[np.ndarray, "scored features"]
     whiten: Float[np.ndarray, "scored scored"]
     weights: Float[np.ndarray, " scored"]
@@ -60,8 +62,8 @@ def believe(
     center, deviation = reference.mean(0), reference.std(0)
     varies = deviation > 1e-9 * (1 + np.abs(center))
     scale = np.where(varies, deviation, np.inf) * np.sqrt(max(varies.sum(), 1))
-    known = (features - center) / scale
-    covariance = _kernel(known, known) + _NOISE * np.eye(len(known))
+    known, linear = (features - center) / scale, _LINEAR if len(scores) else 0.0
+    covariance = _kernel(known, known, linear) + _NOISE * np.eye(len(known))
     whiten = np.linalg.inv(np.linalg.cholesky(covariance))
     errors = scores - prior(features) if len(scores) else scores
     one = whiten @ np.ones(len(scores))
@@ -69,15 +71,16 @@ def believe(
     weights = whiten.T @ whiten @ (errors - mean)
     foreseen = (_ERROR * prior(reference).std()) ** 2
     variance = ((errors - mean) @ weights + _CERTAINTY * foreseen) / (len(scores) + _CERTAINTY)
-    return Belief(prior, center, scale, mean, float(variance) or 1.0, known, whiten, weights)
+    variance = float(variance) or 1.0
+    return Belief(prior, center, scale, mean, variance, linear, known, whiten, weights)
 
 
 def expect(belief: Belief, rows: Rows) -> Expected:
     """Scores of networks with these features."""
     scaled = (rows - belief.center) / belief.scale
-    across = _kernel(scaled, belief.known)
+    across = _kernel(scaled, belief.known, belief.linear)
     told = belief.whiten @ across.T
-    left = np.maximum(1 + _LINEAR * (scaled**2).sum(1) - (told**2).sum(0), 0)
+    left = np.maximum(1 + belief.linear * (scaled**2).sum(1) - (told**2).sum(0), 0)
     mean = belief.prior(rows) + belief.mean + across @ belief.weights
     return Expected(mean, np.sqrt(belief.variance * left))
 
@@ -89,8 +92,8 @@ def choose(belief: Belief, rows: Rows, expected: Expected, num: int, optimism: f
     first = np.argsort(-hopes, kind="stable")[: max(_AMONG, num)]
     scaled = (rows[first] - belief.center) / belief.scale
     mean = expected.mean[first]
-    told = belief.whiten @ _kernel(scaled, belief.known).T
-    covariance = _kernel(scaled, scaled) - told.T @ told
+    told = belief.whiten @ _kernel(scaled, belief.known, belief.linear).T
+    covariance = _kernel(scaled, scaled, belief.linear) - told.T @ told
     free, chosen = np.ones(len(first), bool), []
     while len(chosen) < min(num, len(first)):
         deviation = np.sqrt(belief.variance * np.maximum(np.diag(covariance), 0))
@@ -103,10 +106,10 @@ def choose(belief: Belief, rows: Rows, expected: Expected, num: int, optimism: f
 
 
 def _kernel(
-    a: Float[np.ndarray, "a features"], b: Float[np.ndarray, "b features"]
+    a: Float[np.ndarray, "a features"], b: Float[np.ndarray, "b features"], linear: float
 ) -> Float[np.ndarray, "a b"]:
     """Matern's, of order 5/2, and a linear one."""
     products = a @ b.T
     squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * products
     r = np.sqrt(5 * np.maximum(squares, 0)) / _LENGTH
-    return (1 + r + r**2 / 3) * np.exp(-r) + _LINEAR * products
+    return (1 + r + r**2 / 3) * np.exp(-r) + linear * products
