@@ -191,16 +191,19 @@ def test_two_processes_train_as_one_does(alone, together):
 
 @pytest.mark.slow
 def test_only_the_first_process_wrote(alone, together):
-    """The same files, and none beside them: nothing was written twice or left behind."""
+    """The same files, and none beside them: nothing was written twice or left behind. TensorBoard's
+    files, one for each start of the training, have its hour in their names."""
     names = [
         sorted(
             one.relative_to(folder).as_posix()
             for one in folder.rglob("*")
-            if one.is_file() and "/arrays/" not in one.as_posix()
+            if one.is_file() and not {"arrays", "tensorboard"} & set(one.parts)
         )
         for folder in (alone, together)
     ]
     assert names[0] == names[1]
+    events = [len(list((one / "train/tensorboard").iterdir())) for one in (alone, together)]
+    assert events == [1, 2]
     assert read(together, "env.json")["process_count"] == 2
     assert len(read(together, "env.json")["resumed"]) == 2
 
