@@ -29,7 +29,7 @@ def cell_map(run: Run) -> Chart | None:
     networks, stages = kept["networks"], kept["stages"]
 
     def point(index: int, title: str) -> dict[str, Any]:
-        conditions = kept["conditions"][index]
+        conditions = kept["conditions"][index].tolist()
         cluster = int(kept["clusters"][index])
         said = [f"{_title(n)}: {_value(n, v)}" for n, v in zip(names, conditions, strict=True)]
         words = run.clusters.get(cluster)
