@@ -27,6 +27,7 @@ def cell_map(run: Run) -> Chart | None:
         return None
     names, places = [str(name) for name in kept["names"]], kept["places"]
     networks, stages = kept["networks"], kept["stages"]
+    shares = kept["shares"].tolist()
 
     def point(index: int, title: str) -> dict[str, Any]:
         conditions = kept["conditions"][index].tolist()
@@ -58,8 +59,8 @@ def cell_map(run: Run) -> Chart | None:
         "legend": legend(data=["random cells", "cells of what was scored", "cells delivered"]),
         "grid": grid(left=44, right=74),
         "tooltip": {"trigger": "item", "tips": True},
-        "xAxis": axis(f"first axis{_share(kept['shares'][0])}", gap=28, scale=True),
-        "yAxis": height_axis(f"second axis{_share(kept['shares'][1])}", scale=True),
+        "xAxis": axis(f"first axis{_share(shares[0])}", gap=28, scale=True),
+        "yAxis": height_axis(f"second axis{_share(shares[1])}", scale=True),
         "visualMap": next(iter(choices.values()))["visualMap"],
         "series": [
             {**dots, "name": "random cells", "data": random, "itemStyle": {"opacity": 0.75}},
@@ -92,9 +93,8 @@ def cell_map(run: Run) -> Chart | None:
             },
         ],
     }
-    shares = 100 * kept["shares"].sum()
     caption = (
-        f"Cells on the two main axes of their latents, which have {shares:.0f} % of the variance. "
+        f"Cells on the two main axes of their latents, which have {100 * sum(shares):.0f} % of the variance. "
         "Numbers name clusters, the words of the macro language; point at one for what its cells "
         "are like."
     )
