@@ -94,9 +94,9 @@ def cell_map(run: Run) -> Chart | None:
         ],
     }
     caption = (
-        f"Cells on the two main axes of their latents, which have {100 * sum(shares):.0f} % of the variance. "
-        "Numbers name clusters, the words of the macro language; point at one for what its cells "
-        "are like."
+        f"Cells on the two main axes of their latents, which have {100 * sum(shares):.0f} % of the "
+        "variance. Numbers name clusters, the words of the macro language; point at one for what "
+        "its cells are like."
     )
     return Chart("metric-space", caption, option, height=460, choices=choices)
 
