@@ -28,7 +28,7 @@ results: $(VENV)/.plots
 	$(BIN)/python experiments/config_pages.py
 
 docs: $(VENV)/.docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 audit: $(VENV)/.audit
 	$(BIN)/python -m pip_audit --local --skip-editable --progress-spinner=off

@@ -3,7 +3,8 @@
 Links in Markdown are those of the repository, so they work there, too; on the site a link to one
 of `PAGES` leads to its page, and one to a file that the site lacks becomes the file's path. Figures
 are named as in `report/results_page`, `{{bench_new_task: seconds_to_networks | .1f}}`, and come of
-the runs in results/.
+the runs in results/. A line `--8<-- "README.md:NAME"` is what stands in that file between
+`<!-- --8<-- [start:NAME] -->` and `<!-- --8<-- [end:NAME] -->`, links as they are meant there.
 """
 
 import os
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = "docs"
 PAGES = ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "RESULTS.md")  # at the root
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
+_SNIPPET = re.compile(r'^--8<-- "([^":]+):([\w-]+)"$', re.MULTILINE)
 _CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
 
 
@@ -36,7 +38,8 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """A page as the site shows it."""
     name = page.file.src_uri
-    return with_links(with_figures(markdown), name if name in PAGES else f"{DOCS}/{name}")
+    whole = with_links(with_figures(markdown), name if name in PAGES else f"{DOCS}/{name}")
+    return _SNIPPET.sub(lambda match: with_links(_section(*match.groups()), match[1]), whole)
 
 
 def with_figures(markdown: str) -> str:
@@ -52,6 +55,15 @@ def with_links(markdown: str, source: str) -> str:
         part if number % 2 else _LINK.sub(lambda match: _linked(match, source), part)
         for number, part in enumerate(parts)
     )
+
+
+def _section(source: str, name: str) -> str:
+    """Raises ValueError where the file has no such section."""
+    _, start, rest = (ROOT / source).read_text().partition(f"<!-- --8<-- [start:{name}] -->\n")
+    section, end, _ = rest.partition(f"<!-- --8<-- [end:{name}] -->")
+    if not start or not end:
+        raise ValueError(f"{source} has no section `{name}`.")
+    return section
 
 
 def _linked(match: re.Match, source: str) -> str:

@@ -12,6 +12,7 @@ import re
 import shlex
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -158,6 +159,14 @@ def test_links_become_those_of_the_site():
     assert site_hooks.with_links(page, "RESULTS.md") == (
         "[tables](tables.md) `setup.cfg` [h](https://a.b/c) [i](#j)"
     )
+
+
+def test_sections_of_other_pages_keep_their_links():
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="index.md"))
+    made = site_hooks.on_page_markdown('# x\n\n--8<-- "README.md:what-they-do"\n', page)
+    assert "(report.md)" in made and "`notebooks/1_your_data.ipynb`" in made and "8<--" not in made
+    with pytest.raises(ValueError, match="README.md has no section `nothing`"):
+        site_hooks.on_page_markdown('--8<-- "README.md:nothing"', page)
 
 
 def test_every_door_is_in_the_reference():
