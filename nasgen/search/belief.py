@@ -17,7 +17,7 @@ from jaxtyping import Float
 Rows = Float[np.ndarray, "rows features"]
 Prior = Callable[[Rows], Float[np.ndarray, " rows"]]
 
-# The likeliest for 448 networks that searches had scored (digits, predicted accuracy).
+# Near the likeliest for what searches had scored (digits, predicted accuracy), and tried in others.
 _LENGTH = 0.3  # of the kernel, in root mean squares of the features' standard deviations
 _LINEAR = 1.0  # of the variance, a standard deviation from the mean: what leads on beyond the known
 _NOISE = 0.01  # of the variance: what differs between networks with equal features
@@ -77,9 +77,7 @@ def believe(
 
 def expect(belief: Belief, rows: Rows) -> Expected:
     """Scores of networks with these features."""
-    scaled = (rows - belief.center) / belief.scale
-    across = _kernel(scaled, belief.known, belief.linear)
-    told = belief.whiten @ across.T
+    scaled, across, told = _told(belief, rows)
     left = np.maximum(1 + belief.linear * (scaled**2).sum(1) - (told**2).sum(0), 0)
     mean = belief.prior(rows) + belief.mean + across @ belief.weights
     return Expected(mean, np.sqrt(belief.variance * left))
@@ -90,9 +88,8 @@ def choose(belief: Belief, rows: Rows, expected: Expected, num: int, optimism: f
     plus `optimism` standard deviations, as if the ones before had been scored as expected."""
     hopes = expected.mean + optimism * expected.deviation
     first = np.argsort(-hopes, kind="stable")[: max(_AMONG, num)]
-    scaled = (rows[first] - belief.center) / belief.scale
     mean = expected.mean[first]
-    told = belief.whiten @ _kernel(scaled, belief.known, belief.linear).T
+    scaled, _, told = _told(belief, rows[first])
     covariance = _kernel(scaled, scaled, belief.linear) - told.T @ told
     free, chosen = np.ones(len(first), bool), []
     while len(chosen) < min(num, len(first)):
@@ -103,6 +100,14 @@ def choose(belief: Belief, rows: Rows, expected: Expected, num: int, optimism: f
         column = covariance[:, one]
         covariance = covariance - np.outer(column, column) / (column[one] + _NOISE)
     return first[chosen].tolist()
+
+
+def _told(belief: Belief, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of rows: scaled features; covariances with what is known; the same, whitened, whose products
+    are what the known takes off the rows' own covariance."""
+    scaled = (rows - belief.center) / belief.scale
+    across = _kernel(scaled, belief.known, belief.linear)
+    return scaled, across, belief.whiten @ across.T
 
 
 def _kernel(
