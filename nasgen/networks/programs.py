@@ -9,6 +9,7 @@ CPU backend a bare matmul compiles in 10 ms, an element-wise kernel in 50-100 ms
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache, partial
@@ -21,7 +22,7 @@ from jax.sharding import SingleDeviceSharding
 
 from nasgen.networks.primitives import PRIMITIVES
 
-MAX_PROGRAMS = 4096
+MAX_PROGRAMS = 3072  # of some 0.4 MiB each
 
 
 class Signature(NamedTuple):
@@ -35,7 +36,8 @@ class Signature(NamedTuple):
 
 
 class Programs:
-    """Compiled programs by signature; the oldest is dropped beyond `MAX_PROGRAMS`.
+    """Compiled programs by signature. Beyond `MAX_PROGRAMS`, the one that was asked for longest ago
+    is dropped.
 
     device: where they run, JAX's default if None.
     num_compiled, seconds_compile: since the start of the process (wall seconds).
@@ -44,7 +46,7 @@ class Programs:
     def __init__(self, device: jax.Device | None = None):
         self.device = device
         self.num_compiled, self.seconds_compile = 0, 0.0
-        self._kept: dict[Signature, Callable] = {}
+        self._kept: OrderedDict[Signature, Callable] = OrderedDict()
         self._lock = threading.Lock()
 
     def __contains__(self, signature: Signature) -> bool:
@@ -61,7 +63,12 @@ class Programs:
 
     def compile(self, signatures: Iterable[Signature], *, threads: int = 2) -> int:
         """Compiles what is missing, several at a time; returns how many."""
-        missing = [s for s in dict.fromkeys(signatures) if s not in self._kept]
+        asked = dict.fromkeys(signatures)
+        with self._lock:
+            missing = [s for s in asked if s not in self._kept]
+            for signature in asked:
+                if signature in self._kept:
+                    self._kept.move_to_end(signature)
         if not missing:
             return 0
         started = time.perf_counter()
@@ -73,7 +80,7 @@ class Programs:
         with self._lock:
             for signature, program in zip(missing, made, strict=True):
                 while len(self._kept) >= MAX_PROGRAMS:
-                    self._kept.pop(next(iter(self._kept)))
+                    self._kept.popitem(last=False)
                 self._kept[signature] = program
             self.num_compiled += len(missing)
             self.seconds_compile += time.perf_counter() - started

@@ -287,14 +287,14 @@ def test_padding_is_by_buckets():
             assert padding.padded_units(step) == added * np.prod(step.out_size)
 
 
-def test_programs_are_kept_and_the_oldest_dropped(monkeypatch):
+def test_programs_are_kept_and_what_was_asked_for_longest_ago_dropped(monkeypatch):
     programs = Programs()
     monkeypatch.setattr("nasgen.networks.programs.MAX_PROGRAMS", 2)
     one, two, three = (Signature("relu", (2, size, 1, 1)) for size in (1, 2, 3))
     assert programs.compile([one, two, one]) == 2 and programs.compile([two, one]) == 0
     assert programs.compile([three]) == 1 and programs.num_compiled == 3
-    assert one not in programs and two in programs and three in programs
-    x = np.array([-1, 2], np.float32).reshape(2, 1, 1, 1)
+    assert one in programs and two not in programs and three in programs
+    x = np.array([[-1, 2], [3, -4]], np.float32).reshape(2, 2, 1, 1)
     np.testing.assert_array_equal(programs.run("relu", (), x), np.maximum(x, 0))
     assert programs.num_compiled == 4 and programs.seconds_compile > 0
 

@@ -109,7 +109,7 @@ def _add_cell(
     return build.add(f"{name}_sum", Layer("identity", channels, channels), last)
 
 
-@lru_cache(2**16)
+@lru_cache(2**12)
 def _parents(cell: Cell) -> tuple[tuple[int, ...], ...]:
     """Of every node, the input and the output among them."""
     return tuple(
