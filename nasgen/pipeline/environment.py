@@ -81,7 +81,8 @@ def keep_memory() -> None:
 
 
 def release_memory() -> None:
-    """Returns what `keep_memory` kept and nobody uses to the system, for other processes."""
+    """Returns what `keep_memory` kept and nobody uses to the system. Networks differ in what they
+    need, so that a long search would come to keep several times as much as it ever uses."""
     _glibc("malloc_trim", 0)
 
 

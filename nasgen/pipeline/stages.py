@@ -10,6 +10,7 @@ from nasgen import processes
 from nasgen.compile_clock import CLOCK
 from nasgen.data.rows import Unreadable
 from nasgen.pipeline.config import UserError
+from nasgen.pipeline.environment import release_memory
 from nasgen.pipeline.workdir import Workdir, finish_stage, plain, stage_done, write_json
 from nasgen.training.checkpoint import Unusable
 from nasgen.training.fit import Diverged
@@ -43,6 +44,7 @@ def run_stages(workdir: Workdir, stages: Sequence[Stage]) -> None:
             figures = (stage.run() if stage.together else _alone(stage)) or {}
         except (Diverged, Unreadable, Unusable) as error:
             raise UserError(f"stage {stage.name} cannot go on. {error}") from error
+        release_memory()
         seconds = time.perf_counter() - started
         times = {"seconds": seconds, "seconds_compile": CLOCK.seconds - compiled}
         report = _report(stage.name)
