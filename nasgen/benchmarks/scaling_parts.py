@@ -24,6 +24,7 @@ from nasgen.networks.network import Network, init_network
 from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import distributed
+from nasgen.pipeline.environment import release_memory
 from nasgen.pipeline.examples import examples_of
 from nasgen.pipeline.generators import counted_limits
 from nasgen.pipeline.problems import MAX_CHANNELS, make_problem
@@ -164,7 +165,9 @@ def _architectures(config: ConfigDict, key, num: int) -> list:
 
 
 def _memory() -> int:
-    """What this process holds, in bytes; Linux only."""
+    """What this process holds, in bytes, when it returned what it can, as a search does after each
+    round; Linux only."""
+    release_memory()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
