@@ -117,16 +117,18 @@ def proposed(config: ConfigDict, num: int) -> dict[str, float]:
 
 
 def soaked(config: ConfigDict) -> dict[str, float]:
-    """Memory of a process, in bytes, after a tenth and after all of its scores and of its steps."""
+    """Memory of a process, in bytes, after a tenth and after all of its scores and of its steps; of
+    scores, when it returned what it can, as `kept_search` does from time to time."""
     keys = children(jax.random.key(config.seed), "networks", "batch", "score", "init")
     plans = _networks(config, keys["networks"], config.soak.candidates)
     batch = examples_of(keys["batch"], _task(config), config.score_batch)
     asked, found = {name: PROXIES[name] for name in SCORES}, {}
+    ends = {max(len(plans) // 10, 1): "scores/early", len(plans): "scores/late"}
     for number, plan in enumerate(plans, 1):
         score([plan], asked, keys["score"], *batch)
-        if number == max(len(plans) // 10, 1):
-            found["scores/early"] = _memory()
-    found["scores/late"] = _memory()
+        if number in ends:
+            release_memory()
+            found[ends[number]] = _memory()
     data = load("digits", seed=0)
     plan = make_plan(_architectures(config, keys["networks"], 1)[0], OPEN.ops, data.task)
     steps, rows = config.soak.steps, []
@@ -165,9 +167,7 @@ def _architectures(config: ConfigDict, key, num: int) -> list:
 
 
 def _memory() -> int:
-    """What this process holds, in bytes, when it returned what it can, as a search does after each
-    round; Linux only."""
-    release_memory()
+    """What this process holds, in bytes; Linux only."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 

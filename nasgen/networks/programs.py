@@ -63,12 +63,13 @@ class Programs:
 
     def compile(self, signatures: Iterable[Signature], *, threads: int = 2) -> int:
         """Compiles what is missing, several at a time; returns how many."""
-        asked = dict.fromkeys(signatures)
+        asked, missing = dict.fromkeys(signatures), []
         with self._lock:
-            missing = [s for s in asked if s not in self._kept]
             for signature in asked:
                 if signature in self._kept:
                     self._kept.move_to_end(signature)
+                else:
+                    missing.append(signature)
         if not missing:
             return 0
         started = time.perf_counter()

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Key
 from nasgen import processes
 from nasgen.arrays import flatten
 from nasgen.pipeline import journal
+from nasgen.pipeline.environment import release_memory
 from nasgen.pipeline.workdir import (
     STAGES,
     Workdir,
@@ -68,6 +69,7 @@ def kept_search(
             report(now.evaluations, f"best {scores(now, problem).max():.6g}")
             if time.monotonic() - written >= seconds_between:
                 save_state(workdir, name, now, problem, space)
+                release_memory()
                 written = time.monotonic()
             on_state(now)
 

@@ -16,7 +16,6 @@ from nasgen.networks import costs, fitting
 from nasgen.networks.latency_model import Predictor, predict
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.cell_generator import neighbours, write_cells
-from nasgen.pipeline.environment import release_memory
 from nasgen.pipeline.fitness import STEPS, accuracies_by_scores, accuracy_scores, needed
 from nasgen.pipeline.generators import (
     Ranker,
@@ -149,12 +148,6 @@ def make_problem(
     def count(architectures: Sequence[Architecture]) -> Costs:
         return costs.count_many(architectures, space.ops, task)
 
-    def measure(architectures: Sequence[Architecture]) -> Parts:
-        parts = goal.measure(architectures)
-        if len(architectures) > 1:  # one alone is too soon done
-            release_memory()
-        return parts
-
     def milliseconds(architectures: Sequence[Architecture]) -> np.ndarray:
         return predict(latency, [make_plan(one, space.ops, task) for one in architectures])
 
@@ -162,7 +155,7 @@ def make_problem(
         sample=sample,
         mutate=mutate,
         count=count,
-        measure=measure,
+        measure=goal.measure,
         identity=identity,
         budget=budget,
         latency=None if latency is None else milliseconds,
