@@ -5,6 +5,7 @@ alone tells itself, at no cost, and without importing JAX. `pipeline/distributed
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -39,6 +40,13 @@ def index() -> int:
 def is_first() -> bool:
     """Whether this is the process that writes the run's files."""
     return index() == 0
+
+
+def cpu_count() -> int:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def wait_for_all(what: str) -> None:

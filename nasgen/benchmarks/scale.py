@@ -1,13 +1,16 @@
 """What a million candidates would cost on accelerators: a simulation from costs measured here.
 
-Each stage of a candidate's way is timed on this machine in core-seconds, compiling apart, so that
-other work changes little. Then arithmetic with assumptions, which the config states: stages that
-run on devices are `device_speedup` times as fast on one accelerator as on one core here and are
-split evenly; stages of the host use its cores; nothing overlaps; after each round every host sends
-its best to all others. Nothing is run on an accelerator.
+Each stage of a candidate's way is timed on this machine, compiling apart: in core-seconds, so that
+other work changes little, or, where this machine has an accelerator, in its seconds by the clock.
+Then arithmetic with assumptions, which the config states: stages that run on devices are split
+evenly among all accelerators, each of which is as fast as the one here or, where there is none,
+`device_speedup` times as fast as one core here; stages of the host use its cores; nothing overlaps;
+after each round every host sends its best to all others.
 
-core_seconds/STAGE: of one candidate, or of one score. hours/HOSTS/STAGE and hours/HOSTS/total.
-share_of_hosts/HOSTS: of the total, what stages of the host take.
+core_seconds/STAGE: of one candidate, or of one score. device_seconds/STAGE: the same of stages that
+ran on an accelerator here. seconds_first/STAGE: by the clock, of all that were timed together, the
+first time, so compiling is in it. hours/HOSTS/STAGE and hours/HOSTS/total. share_of_hosts/HOSTS: of
+the total, what stages of the host take.
 """
 
 import time
@@ -83,28 +86,33 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
         bundle = load_bundle(config.pretrained)
     except ValueError as error:
         raise UserError(str(error)) from None
-    measured, sent = measure(config, bundle)
-    results: dict[str, Any] = {f"core_seconds/{name}": value for name, value in measured.items()}
-    results |= {"bytes_of_an_architecture": sent} | simulate(config, measured, sent)
+    results: dict[str, Any] = measure(config, bundle)
+    results |= simulate(config, results)
     (workdir.path / REPORT).write_text(_page(config, results), encoding="utf-8")
     write_results(workdir, results)
 
 
-def measure(config: ConfigDict, bundle: Bundle) -> tuple[dict[str, float], float]:
-    """Core-seconds of every stage for one candidate (one score), and the bytes of a packed one."""
+def measure(config: ConfigDict, bundle: Bundle) -> dict[str, float]:
+    """Seconds of every stage for one candidate (one score), and the bytes of a packed one."""
     num, size = config.block, config.task.size
     task = Task("scale", (size, size, config.task.channels), config.task.classes)
     tasks, budgets = [task] * num, [Budget(**config.budget.to_dict())] * num
     keys = children(jax.random.key(config.seed), "macros", "conditions", "cells", "batch", "score")
-    spent: dict[str, float] = {}
+    accelerated = jax.default_backend() != "cpu"
+    found: dict[str, float] = {}
 
     def timed(name: str, work: Callable[[], Any], count: int) -> Any:
+        on_device = accelerated and STAGES[name].on_device
+        clock = time.perf_counter if on_device else time.process_time
+        started = time.perf_counter()
         work()  # compiles
-        started = time.process_time()
+        found[f"seconds_first/{name}"] = time.perf_counter() - started
+        started = clock()
         for _ in range(config.repeats):
-            found = work()
-        spent[name] = (time.process_time() - started) / config.repeats / count
-        return found
+            result = jax.block_until_ready(work())
+        seconds = (clock() - started) / config.repeats / count
+        found[f"{'device' if on_device else 'core'}_seconds/{name}"] = seconds
+        return result
 
     written = timed(
         "write macro architectures",
@@ -140,19 +148,27 @@ def measure(config: ConfigDict, bundle: Bundle) -> tuple[dict[str, float], float
     asked = bundle.accuracy.scored, plans, task, *batch, keys["score"], (1_000,)
     timed("score", lambda: predicted_accuracies(*asked), len(plans))
     arrays = [*jax.tree.leaves(fitted.macros), *jax.tree.leaves(cells)]
-    return spent, sum(np.asarray(one).nbytes for one in arrays) / rows
+    sent = sum(np.asarray(one).nbytes for one in arrays) / rows
+    return found | {"bytes_of_an_architecture": sent}
 
 
-def simulate(config: ConfigDict, core_seconds: dict[str, float], sent: float) -> dict[str, float]:
-    """Hours of each stage and in all, for every number of hosts."""
+def simulate(config: ConfigDict, measured: dict[str, float]) -> dict[str, float]:
+    """Hours of each stage and in all, for every number of hosts, by what `measure` found."""
     figures: dict[str, float] = {}
+    sent = measured["bytes_of_an_architecture"]
     for hosts in config.hosts:
         hours, of_hosts = {}, 0.0
         for name, part in STAGES.items():
             share = config.scored_share if part.of_scored else 1.0
-            work = core_seconds[name] * config.candidates * share / 3600
-            devices = hosts * config.accelerators * config.device_speedup
-            hours[name] = work / (devices if part.on_device else hosts * config.host_cores)
+            work = config.candidates * share / 3600
+            if f"device_seconds/{name}" in measured:
+                work *= measured[f"device_seconds/{name}"]
+                at_once = config.accelerators
+            else:
+                work *= measured[f"core_seconds/{name}"]
+                devices = config.accelerators * config.device_speedup
+                at_once = devices if part.on_device else config.host_cores
+            hours[name] = work / (hosts * at_once)
             of_hosts += 0.0 if part.on_device else hours[name]
         received = config.best * sent * (hosts - 1) / config.bytes_per_second
         messages = config.seconds_per_message * (hosts - 1)
@@ -164,17 +180,22 @@ def simulate(config: ConfigDict, core_seconds: dict[str, float], sent: float) ->
 
 
 def _page(config: ConfigDict, results: dict[str, Any]) -> str:
-    rows = []
+    rows, device = [], jax.devices()[0].device_kind
+    accelerated = "device_seconds/score" in results
     for name in (*STAGES, "exchange", "total"):
-        here = results.get(f"core_seconds/{name}")
+        here = (results.get(f"{clock}_seconds/{name}") for clock in ("core", "device"))
         each = (f"{60 * results[f'hours/{hosts}/{name}']:.3g}" for hosts in config.hosts)
-        rows.append((name, "" if here is None else f"{1000 * here:.3g}", *each))
+        rows.append((name, *("" if ms is None else f"{1000 * ms:.3g}" for ms in here), *each))
     hosts = (f"Minutes, {n} host{'s' * (n > 1)}" for n in config.hosts)
-    header = ("Stage", "Core-ms here, each", *hosts)
+    header = ("Stage", "Core-ms here, each", "Device-ms here, each", *hosts)
+    speed = (
+        f"as fast as the {device} here"
+        if accelerated
+        else f"{config.device_speedup:g} times as fast as a core here in the stages that run on it"
+    )
     words = (
         f"{config.candidates:,} candidates, of which {config.scored_share:.1%} are scored. "
-        f"Assumed, not measured: {config.accelerators} accelerators a host, each "
-        f"{config.device_speedup:g} times as fast as a core here in the stages that run on it; "
+        f"Assumed, not measured: {config.accelerators} accelerators a host, each {speed}; "
         f"{config.host_cores} cores a host, as fast as one here; {config.rounds} rounds, after "
         f"which every host sends its best {config.best:,} to all others at "
         f"{config.bytes_per_second:.3g} bytes a second. Neither compiling nor the pretraining of "

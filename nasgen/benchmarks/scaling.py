@@ -17,9 +17,9 @@ from ml_collections import ConfigDict
 from nasgen import pretrained
 from nasgen.benchmarks import scaling_parts
 from nasgen.pipeline.config import COMMON, MADE_UP, UserError, check, text, whole, wholes
-from nasgen.pipeline.environment import cpu_count
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_results
+from nasgen.processes import cpu_count
 from nasgen.report import pictures
 from nasgen.report.card import table
 from nasgen.report.markdown import REPORT

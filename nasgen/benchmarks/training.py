@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
-from nasgen import published
+from nasgen import processes, published
 from nasgen.arrays import flatten
 from nasgen.benchmarks import reference, training_parts
 from nasgen.generation import generate, load_pretrained
@@ -32,7 +32,6 @@ from nasgen.networks.network import Network, init_network
 from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.config import COMMON, UserError, check, optional, text, whole
-from nasgen.pipeline.environment import cpu_count
 from nasgen.pipeline.workdir import Workdir, write_json, write_results
 from nasgen.spaces.open import OPS
 from nasgen.statistics import median_with_interval
@@ -110,7 +109,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
             reference.stop(process)
     tables = {name: rows for name, (_, rows) in zip(trainings, found, strict=True)}
     (workdir.path / "training.md").write_text(training_parts.page(tables), encoding="utf-8")
-    figures: dict[str, Any] = {"batch": config.batch, "cpu_count": cpu_count(), **about}
+    figures: dict[str, Any] = {"batch": config.batch, "cpu_count": processes.cpu_count(), **about}
     for name, (own, rows) in zip(trainings, found, strict=True):
         figures |= {f"{name}/{k}": v for k, v in own.items()}
         figures |= {f"{name}/parts/{kind}": row for kind, row in rows.items()}

@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from nasgen.precision import full_float32
+
 Params = dict[str, Any]
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"silu": nn.silu, "tanh": jnp.tanh}
@@ -113,6 +115,7 @@ def widen(params: Params, config: FlowConfig, num: int = 1) -> tuple[Params, Flo
     return {**params, "context_0": {**first, "kernel": kernel}}, wider
 
 
+@full_float32
 def vector_field(
     params: Params,
     t: Float[Array, ""],

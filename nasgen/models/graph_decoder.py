@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from nasgen.precision import full_float32
 from nasgen.types import ABSENT, INPUT, MAX_NODES, OUTPUT, CellRules
 
 Params = dict[str, Any]
@@ -119,6 +120,7 @@ def init(key: Array, config: DecoderConfig) -> Params:
     return Decoder(config).init(key, latent, told, nodes, adjacency)["params"]
 
 
+@full_float32
 def log_likelihoods(
     params: Params,
     latent: Float[Array, " latent"],
@@ -144,6 +146,7 @@ def log_likelihoods(
     return log_ops, jnp.sum(log_edges * edges) if config.rules.wiring is None else jnp.zeros(())
 
 
+@full_float32
 def decode(
     params: Params,
     latent: Float[Array, " latent"],

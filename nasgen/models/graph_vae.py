@@ -25,6 +25,7 @@ from jaxtyping import Array, Bool, Float, Int
 from nasgen.models import graph_decoder
 from nasgen.models.graph_decoder import DecoderConfig
 from nasgen.models.graph_order import ranks
+from nasgen.precision import full_float32
 from nasgen.types import ABSENT, MAX_NODES, MAX_OP_NODES, CellRules
 
 Params = dict[str, Any]
@@ -196,6 +197,7 @@ def init(key: Array, config: VaeConfig) -> Params:
 
 
 @partial(jax.jit, static_argnames="config")
+@full_float32
 def encode(
     params: Params, nodes: Nodes, adjacency: Adjacency, *, config: VaeConfig
 ) -> tuple[Float[Array, "batch latent"], Float[Array, "batch latent"]]:
@@ -204,6 +206,7 @@ def encode(
 
 
 @partial(jax.jit, static_argnames="config")
+@full_float32
 def predict_conditions(
     params: Params, latents: Float[AnyArray, "batch latent"], *, config: VaeConfig
 ) -> Float[Array, "batch condition"]:

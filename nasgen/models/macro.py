@@ -34,6 +34,7 @@ from nasgen.models.macro_language import (
     Vocabulary,
 )
 from nasgen.models.macro_rules import CostBounds
+from nasgen.precision import full_float32
 from nasgen.types import CHANNEL_STEP
 
 NUM_BUMPS = 16
@@ -181,6 +182,7 @@ def init(key: Key[Array, ""], config: MacroConfig) -> PyTree:
     return jax.jit(MacroTransformer(config).init)(key, contexts, tokens)["params"]
 
 
+@full_float32
 def logits(
     params: PyTree,
     contexts: Float[AnyArray, "batch features"],
@@ -316,6 +318,7 @@ def _draw(key, place, log_p: Float[Array, " size"]) -> Int[Array, ""]:
 
 
 @partial(jax.jit, static_argnames="config")
+@full_float32
 def _sample(params, keys, contexts, limits, heights, widths, bounds, temperature, config):
     """`sample`; also whether each row's limits leave room at all."""
     vocabulary, batch = config.vocabulary, len(contexts)

@@ -11,10 +11,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from nasgen.models.macro_language import NUM_WIDTHS, STAGE_TOKENS, STRIDES, Vocabulary
 from nasgen.types import CHANNEL_STEP, MAX_CELLS, MAX_REPEATS
+
+_ABOVE = np.nextafter(np.float32(1), np.float32(2))
 
 
 class CostBounds(NamedTuple):
@@ -88,9 +91,12 @@ def _completions(
 
 
 def _use(costs: Float[Array, "*choices 3"], state: State) -> Float[Array, "*choices"]:
-    """The largest part of a limit that `costs` use: at most 1 where all of them fit."""
+    """The largest part of a limit that `costs` use: at most 1 where all of them fit. The costs say
+    so themselves: on GPU, what is divided by itself may be more than 1."""
     limits = jnp.broadcast_to(state.limits, costs.shape)
-    used = jnp.where(jnp.isinf(limits) & jnp.isfinite(costs), 0.0, costs / limits)
+    part = costs / limits
+    part = jnp.where(costs <= limits, jnp.minimum(part, 1), jnp.maximum(part, _ABOVE))
+    used = jnp.where(jnp.isinf(limits) & jnp.isfinite(costs), 0.0, part)
     return jnp.where(jnp.isinf(costs), jnp.inf, used).max(-1)
 
 

@@ -7,7 +7,6 @@ is measured in a chain of nothing else, and taken off. One entry a *signature*: 
 input's size in pixels. `latency_model` predicts whole networks from it.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ import numpy as np
 
 from nasgen.networks.network import Network, draw_weights, init_network, linear_part, norm_part
 from nasgen.networks.plan import Layer, Plan, Step
+from nasgen.processes import cpu_count
 
 Signature = tuple[Layer, tuple[int, int]]
 
@@ -41,7 +41,7 @@ def device_name() -> str:
     device = jax.devices()[0]
     if device.platform != "cpu":
         return device.device_kind
-    return f"{_processor()} x {_cores()}"
+    return f"{_processor()} x {cpu_count()}"
 
 
 def _processor() -> str:
@@ -51,10 +51,6 @@ def _processor() -> str:
     except OSError:
         names = []
     return names[0].strip() if names else "cpu"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def live_steps(plan: Plan) -> list[Step]:

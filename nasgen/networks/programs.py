@@ -4,7 +4,9 @@ for each.
 A program does one of the `primitives` (ReLU, batch norm, a matmul, a depthwise convolution, ...) on
 one array shape; it is compiled once and kept. `walks` strings them together. Widths are rounded up
 to buckets (`padding`), so new macro architectures find programs that are there already. On XLA's
-CPU backend a bare matmul compiles in 10 ms, an element-wise kernel in 50-100 ms.
+CPU backend a bare matmul compiles in 10 ms, an element-wise kernel in 50-100 ms. On GPU, XLA would
+time several kernels for each product: that takes ten times as long as the compile itself, so it is
+told not to. Sums are of full float32 everywhere.
 """
 
 import threading
@@ -21,8 +23,11 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 
 from nasgen.networks.primitives import PRIMITIVES
+from nasgen.precision import full_float32
+from nasgen.processes import cpu_count
 
 MAX_PROGRAMS = 3072  # of some 0.4 MiB each
+_OPTIONS = {"xla_gpu_autotune_level": 0}  # which other backends do not read
 
 
 class Signature(NamedTuple):
@@ -61,8 +66,9 @@ class Programs:
             program = self._kept[signature]
         return program(*arrays)
 
-    def compile(self, signatures: Iterable[Signature], *, threads: int = 2) -> int:
-        """Compiles what is missing, several at a time; returns how many."""
+    def compile(self, signatures: Iterable[Signature], *, threads: int | None = None) -> int:
+        """Compiles what is missing, several at a time (by default one a processor); returns how
+        many."""
         asked, missing = dict.fromkeys(signatures), []
         with self._lock:
             for signature in asked:
@@ -76,7 +82,7 @@ class Programs:
         if len(missing) == 1:
             made = [_build(missing[0], self.device)]
         else:
-            with ThreadPoolExecutor(threads) as pool:
+            with ThreadPoolExecutor(threads or cpu_count()) as pool:
                 made = list(pool.map(partial(_build, device=self.device), missing))
         with self._lock:
             for signature, program in zip(missing, made, strict=True):
@@ -128,7 +134,8 @@ def _build(signature: Signature, device: jax.Device | None) -> Callable:
         place = SingleDeviceSharding(device)
         arguments = [jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=place) for a in arguments]
     with jax.enable_x64(signature.dtype == np.float64):
-        return jax.jit(function).lower(*arguments).compile()
+        lowered = jax.jit(full_float32(function)).lower(*arguments)
+        return lowered.compile(compiler_options=_OPTIONS)
 
 
 PROGRAMS = Programs()

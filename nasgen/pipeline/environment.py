@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from nasgen import processes
+
 PACKAGES = ("nasgen", "jax", "jaxlib", "flax", "optax", "diffrax", "numpy", "scikit-learn")
 
 
@@ -29,19 +31,12 @@ def environment() -> dict[str, Any]:
         "git_revision": git_revision(),
         "platform": platform.platform(),
         "host": socket.gethostname(),
-        "cpu_count": cpu_count(),
+        "cpu_count": processes.cpu_count(),
         "backend": jax.default_backend(),
         "device_kind": devices[0].device_kind,
         "device_count": len(devices),
         "process_count": jax.process_count(),
     }
-
-
-def cpu_count() -> int:
-    """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def git_revision() -> str | None:

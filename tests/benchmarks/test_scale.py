@@ -8,12 +8,13 @@ from experiments import run
 from experiments.configs import bench_scale
 from nasgen.benchmarks.scale import STAGES, simulate
 
-SECONDS = dict.fromkeys(STAGES, 0.01)
+SENT = {"bytes_of_an_architecture": 100.0}
+MEASURED = {f"core_seconds/{name}": 0.01 for name in STAGES} | SENT
 
 
 def test_more_hosts_divide_all_but_the_exchange():
     config = bench_scale.get_config()
-    figures = simulate(config, SECONDS, sent=100.0)
+    figures = simulate(config, MEASURED)
     for name in STAGES:
         assert figures[f"hours/1/{name}"] == pytest.approx(64 * figures[f"hours/64/{name}"])
     assert figures["hours/1/exchange"] == 0 < figures["hours/64/exchange"]
@@ -25,7 +26,17 @@ def test_more_hosts_divide_all_but_the_exchange():
 def test_faster_accelerators_leave_the_host():
     config = bench_scale.get_config()
     config.device_speedup = 1e12
-    assert simulate(config, SECONDS, sent=100.0)["share_of_hosts/1"] == pytest.approx(1)
+    assert simulate(config, MEASURED)["share_of_hosts/1"] == pytest.approx(1)
+
+
+def test_an_accelerator_that_is_here_counts_as_it_is():
+    config = bench_scale.get_config()
+    clocks = {name: "device" if part.on_device else "core" for name, part in STAGES.items()}
+    measured = {f"{clock}_seconds/{name}": 0.01 for name, clock in clocks.items()} | SENT
+    here, assumed = simulate(config, measured), simulate(config, MEASURED)
+    for name, clock in clocks.items():
+        times = config.device_speedup if clock == "device" else 1
+        assert here[f"hours/1/{name}"] == pytest.approx(times * assumed[f"hours/1/{name}"])
 
 
 @pytest.mark.slow
