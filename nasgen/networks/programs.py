@@ -128,14 +128,19 @@ def result(signature: Signature) -> Any:
         return jax.eval_shape(function, *arguments)
 
 
-def _build(signature: Signature, device: jax.Device | None) -> Callable:
+def lowered(signature: Signature, device: jax.Device | None = None) -> jax.stages.Lowered:
+    """A signature's program before it is compiled."""
     function, arguments = _bound(signature)
     if device is not None:
         place = SingleDeviceSharding(device)
         arguments = [jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=place) for a in arguments]
     with jax.enable_x64(signature.dtype == np.float64):
-        lowered = jax.jit(full_float32(function)).lower(*arguments)
-        return lowered.compile(compiler_options=_OPTIONS)
+        return jax.jit(full_float32(function)).lower(*arguments)
+
+
+def _build(signature: Signature, device: jax.Device | None) -> Callable:
+    with jax.enable_x64(signature.dtype == np.float64):
+        return lowered(signature, device).compile(compiler_options=_OPTIONS)
 
 
 PROGRAMS = Programs()

@@ -118,6 +118,7 @@ def test_training_moves_the_statistics_a_tenth_of_the_way(variables, trained):
             assert min(moved.values()) > 1e-4, name
 
 
+@pytest.mark.skipif(jax.default_backend() == "gpu", reason="XLA may abort: openxla/xla#47381")
 def test_lowerings_give_the_same_logits(variables, trained):
     for lowering in ("shifts", "native"):
         model = Network(PLAN, lowering)
