@@ -23,7 +23,7 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 
 from nasgen.networks.primitives import PRIMITIVES
-from nasgen.precision import full_float32
+from nasgen.precision import FULL
 from nasgen.processes import cpu_count
 
 MAX_PROGRAMS = 3072  # of some 0.4 MiB each
@@ -134,8 +134,8 @@ def lowered(signature: Signature, device: jax.Device | None = None) -> jax.stage
     if device is not None:
         place = SingleDeviceSharding(device)
         arguments = [jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=place) for a in arguments]
-    with jax.enable_x64(signature.dtype == np.float64):
-        return jax.jit(full_float32(function)).lower(*arguments)
+    with jax.enable_x64(signature.dtype == np.float64), jax.default_matmul_precision(FULL):
+        return jax.jit(function).lower(*arguments)
 
 
 def _build(signature: Signature, device: jax.Device | None) -> Callable:
