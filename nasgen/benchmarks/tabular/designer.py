@@ -4,7 +4,8 @@ Scores that no network is built for say which of the generator's networks are tr
 by them, then some ever further down. Then, in rounds: a Gaussian process is fitted to what was
 trained; it labels a sample of networks; the generator is trained on for some steps with those
 labels as a condition; networks of the highest accuracy are drawn from it, and neighbours of the
-best; the most promising of these are trained. No round looks at the whole space.
+best; the most promising of these are trained. What is trained is drawn by the generator or is such
+a neighbour; the sample, of a small space all of it, is only labelled, by the process.
 """
 
 from typing import NamedTuple
@@ -23,7 +24,7 @@ _ASKED = (0.98, 1.0)  # quantiles of the labels of the sample, between which acc
 
 
 class Settings(NamedTuple):
-    """first: networks that zero-cost scores alone choose (`_spread`), before the process is asked.
+    """first: networks that zero-cost scores alone choose (`spread`), before the process is asked.
     batch: networks of a round. draws: of the generator, a round. mutants: of the best, a round.
     sample: networks that it is trained on with; the others: see `Refit`."""
 
@@ -62,7 +63,7 @@ def search(
         one = children(jax.random.fold_in(keys["rounds"], number), "refit", "draws", "mutants")
         if not len(queried):
             found = _new(write.draw(one["draws"], params, settings.draws), queried, allowed)
-            queried = _spread(found, known.zero_cost, min(settings.first, num))
+            queried = spread(found, known.zero_cost, min(settings.first, num))
             continue
         seen, most = table.validation[queried], min(settings.batch, num - len(queried))
         process = gaussian_process.fit(known.features[queried], seen)
@@ -78,7 +79,7 @@ def search(
     return queried
 
 
-def _spread(
+def spread(
     rows: Int[np.ndarray, " rows"], scores: Float[np.ndarray, " all"], num: int
 ) -> Int[np.ndarray, " num"]:
     """The best of these rows by a score, then others ever further down the ranks of their better

@@ -1,7 +1,7 @@
 """Every method by its name: a table, a key and a number of queries in, the rows that it asks out.
 
-`nasgen` is the generator; `surrogate` is the process that it asks, over the whole space and with
-the same zero-cost scores to begin with; `proxy_NAME` asks in the order of one score. The others are
+`nasgen` is the generator; `surrogate` is the process that it asks, over the whole space, and begins
+as it does; `proxy_NAME` asks in the order of one score. The others are
 searches of `nasgen/search`, with the settings that tabular benchmarks are reported with.
 """
 
@@ -73,9 +73,9 @@ def _in_order(table: Table, scores: Float[np.ndarray, " rows"], allowed: Allowed
 
 
 def _surrogate(table: Table, known: Known, num: int, allowed: Allowed) -> Rows:
-    """No draw is left to chance: the best by the zero-cost score, then rounds over all rows."""
+    """No draw is left to chance: nasgen's way to begin, then rounds over all rows."""
     everything = _in_order(table, known.zero_cost, allowed)
-    queried = everything[: min(BATCH, num)]
+    queried = designer.spread(everything, known.zero_cost, min(BATCH, num))
     while len(queried) < min(num, len(everything)):
         left = np.setdiff1d(everything, queried)
         most = min(BATCH, num - len(queried))

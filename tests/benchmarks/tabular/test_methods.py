@@ -56,7 +56,7 @@ def test_nasgen_asks_the_best_by_scores_first_and_learns(known):
 def test_the_first_are_the_best_by_scores_and_ever_worse(num, left):
     scores = np.random.default_rng(0).permutation(300).astype(float)
     rows = np.sort(np.random.default_rng(1).choice(300, left, replace=False))
-    chosen = designer._spread(rows, scores, num)
+    chosen = designer.spread(rows, scores, num)
     ranks = np.argsort(np.argsort(-scores[rows]))[np.searchsorted(rows, chosen)]
     assert len(chosen) == min(num, left) and set(chosen) <= set(rows)
     assert (np.diff(ranks) > 0).all() and (not left or ranks[0] == 0)
