@@ -1,8 +1,9 @@
 """Every method by its name: a table, a key and a number of queries in, the rows that it asks out.
 
 `nasgen` is the generator; `surrogate` is the process that it asks, over the whole space, and begins
-as it does; `proxy_NAME` asks in the order of one score. The others are
-searches of `nasgen/search`, with the settings that tabular benchmarks are reported with.
+as it does, with random networks in place of written ones; `proxy_NAME` asks in the order of one
+score. The others are searches of `nasgen/search`, with the settings that tabular benchmarks are
+reported with.
 """
 
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from nasgen.benchmarks.tabular import designer, gaussian_process
 from nasgen.benchmarks.tabular.problem import make_problem
 from nasgen.benchmarks.tabular.table import Table
 from nasgen.benchmarks.tabular.writer import Known
+from nasgen.keys import generator
 from nasgen.search.loop import search
 from nasgen.search.methods import configured
 
@@ -39,7 +41,6 @@ SEARCHES = {
 # costs as the table has them; the others as the regressor reads them off a cell's latent
 PROXIES = "params", "macs", "log_snip_snr", "nwot"
 METHODS = ("nasgen", "surrogate", *SEARCHES, *(f"proxy_{name}" for name in PROXIES))
-BATCH = 5  # of the surrogate's queries, as many as nasgen's
 
 
 def ask(
@@ -57,7 +58,7 @@ def ask(
     if name == "nasgen":
         return designer.search(key, table, known, settings, num, allowed=allowed)
     if name == "surrogate":
-        return _surrogate(table, known, num, allowed)
+        return _surrogate(key, table, known, settings, num, allowed)
     if name.startswith("proxy_"):
         return _in_order(table, known.proxies[name.removeprefix("proxy_")], allowed)[:num]
     method, groups = SEARCHES[name]
@@ -72,13 +73,17 @@ def _in_order(table: Table, scores: Float[np.ndarray, " rows"], allowed: Allowed
     return order if allowed is None else order[allowed[order]]
 
 
-def _surrogate(table: Table, known: Known, num: int, allowed: Allowed) -> Rows:
-    """No draw is left to chance: nasgen's way to begin, then rounds over all rows."""
+def _surrogate(
+    key, table: Table, known: Known, settings: designer.Settings, num: int, allowed: Allowed
+) -> Rows:
+    """Begins by the zero-cost scores of as many random networks as nasgen draws; then rounds over
+    all rows."""
     everything = _in_order(table, known.zero_cost, allowed)
-    queried = designer.spread(everything, known.zero_cost, min(BATCH, num))
+    drawn = generator(key).choice(everything, min(settings.draws, len(everything)), replace=False)
+    queried = designer.spread(drawn, known.zero_cost, min(settings.first, num))
     while len(queried) < min(num, len(everything)):
         left = np.setdiff1d(everything, queried)
-        most = min(BATCH, num - len(queried))
+        most = min(settings.batch, num - len(queried))
         seen = table.validation[queried]
         process = gaussian_process.fit(known.features[queried], seen)
         found = gaussian_process.most_promising(process, known.features, seen, left, most)

@@ -183,8 +183,7 @@ def _ask_all(
     file.parent.mkdir(exist_ok=True)
     settings, part = Settings(**config.nasgen.to_dict()), file.with_suffix(".part")
     kept = json.loads(part.read_text()) if part.exists() else {"rows": [], "seconds": []}
-    chance = name != "surrogate" and not name.startswith("proxy_")
-    seeds = config.seeds if chance else config.seeds[:1]
+    seeds = config.seeds[:1] if name.startswith("proxy_") else config.seeds
     with progress(len(seeds), label=f"{name}, {table.name}") as told:
         for number in range(len(kept["rows"]), len(seeds)):
             started = time.perf_counter()

@@ -33,7 +33,7 @@ def test_methods(known, name, bound):
     assert (ask(name, key, TABLE, known, 17, **options) == rows).all()
 
 
-@pytest.mark.parametrize("name", ["random", "evolution", "nasgen"])
+@pytest.mark.parametrize("name", ["random", "evolution", "nasgen", "surrogate"])
 def test_another_key_asks_for_others(known, name):
     asked = [
         ask(name, jax.random.key(seed), TABLE, known, 10, settings=SETTINGS) for seed in (3, 4)
