@@ -3,7 +3,7 @@ of TF32 on GPU and of bfloat16 on TPU, unless one asks for more.
 
 The generators and the scores ask. They are small, and what reads them is exact: a solver's error
 bound, a density, the log determinant of a kernel, one score for a network whatever the machine.
-Networks are trained in the backend's default.
+Networks are trained in the backend's default; briefly, by the programs of the scores, as these are.
 """
 
 from collections.abc import Callable

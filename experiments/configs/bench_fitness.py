@@ -1,6 +1,6 @@
 """Every fitness against trained accuracies at equal cost, on what the predictor has not seen.
 
-    python experiments/run.py --config=experiments/configs/bench_fitness.py \
+    NASGEN_DATA=FOLDER python experiments/run.py --config=experiments/configs/bench_fitness.py \
         --workdir=runs/bench_fitness
 
 Reads the table that `fitness_table.py` made (needs `pip install 'nasgen[benchmarks]'`); seconds,

@@ -22,6 +22,7 @@ def get_config() -> ConfigDict:
     config.methods = (
         "nasgen",
         "surrogate",
+        "surrogate_best_first",
         "random",
         "evolution",
         "local_search",

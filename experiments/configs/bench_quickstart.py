@@ -1,7 +1,9 @@
 """The quickstart over three seeds: its test accuracy with an interval, and the three searches.
 
     python experiments/run.py --config=experiments/configs/bench_quickstart.py \
-        --workdir=runs/bench_quickstart
+        --workdir=runs/bench_quickstart --config.design.finalists=0
+
+So the best by score wins; with the quickstart's own finalists some seeds would train another one.
 """
 
 from ml_collections import ConfigDict

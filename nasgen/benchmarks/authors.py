@@ -33,6 +33,7 @@ from nasgen.types import Architecture, Budget, Task
 
 OPEN = SPACES["open"]
 BEST = {"cifar": "hgen_cifar_1m", "imagenet450m": "hgen_imagenet_450m"}  # of each set
+KEYS = "problem", "batch", "search"  # of a seed
 PARAMS = {"cifar": 1_000_000}  # the budget that the paper names; elsewhere the authors' largest
 RULES = {
     **COMMON,
@@ -89,7 +90,7 @@ def authors(name: str, num: int) -> Side:
 
 
 def _problem(config: ConfigDict, bundle: Bundle, name: str, side: Side, seed: int) -> Problem:
-    keys, task = children(jax.random.key(seed), "problem", "batch"), side.task
+    keys, task = children(jax.random.key(seed), *KEYS), side.task
     batch = examples_of(keys["batch"], task, config.batch[name])
     return make_problem(keys["problem"], bundle, task, side.budget, batch, fitness="t_cet")
 
@@ -103,7 +104,7 @@ def _score(workdir: Workdir, stage: str, side: Side, problem: Problem) -> None:
 
 def _search(config: ConfigDict, workdir: Workdir, stage: str, seed: int, problem: Problem) -> None:
     method = configured("generate", config.methods.to_dict())
-    key = jax.random.fold_in(jax.random.key(seed), 1)
+    key = children(jax.random.key(seed), *KEYS)["search"]
     state = kept_search(workdir, stage, key, method, problem, config.evaluations, space=OPEN)
     write_json(workdir.path / f"{stage}.json", found_to_json(state, problem, OPEN))
 

@@ -93,7 +93,6 @@ class Found(NamedTuple):
     architecture: Architecture
     fitness: float | None
     accuracies: Float[np.ndarray, "trainings evaluations"]
-    proxies: Mapping[str, float]
     costs: Costs
     num_diverged: int
     cpu_seconds: float
@@ -120,6 +119,17 @@ def rules(prefix: str = "") -> dict[str, Rule]:
         "workers": whole(1, 1024),
     }
     return {f"{prefix}{name}": rule for name, rule in found.items()}
+
+
+def check_settings(settings: ConfigDict, group: str = "config") -> None:
+    """Raises UserError where settings do not go together."""
+    if list(settings.steps) != sorted(set(settings.steps)):
+        raise UserError(f"`{group}.steps` must ascend; got {tuple(settings.steps)}.")
+    if settings.score_batch > settings.num_train:
+        raise UserError(
+            f"`{group}.score_batch` must be at most `num_train` = {settings.num_train}; "
+            f"got {settings.score_batch}."
+        )
 
 
 def load(settings: ConfigDict) -> Bundle:
@@ -159,7 +169,13 @@ def hold(
     """Searches, stage by stage, then trains. groups: settings of the methods, see `configured`;
     the number of nasgen's proposals is the contest's own.
 
-    Raises UserError where a method finds nothing, or no network by hand fits."""
+    Raises UserError where there are fewer training examples than a score takes, a method finds
+    nothing, or no network by hand fits."""
+    if len(dataset.train.y) < settings.score_batch:
+        raise UserError(
+            f"`score_batch` must be at most the {len(dataset.train.y)} training examples of "
+            f"{dataset.task.name}; got {settings.score_batch}."
+        )
     folder = workdir.path / FOLDER
     (folder / "found").mkdir(parents=True, exist_ok=True)
     try:
@@ -225,7 +241,6 @@ def _found(folder: Path, task: Task, network: Mapping[str, Any], places: Sequenc
         architecture,
         network["fitness"],
         np.where(np.isnan(accuracies), 1 / task.num_classes, accuracies),
-        {n: float(np.mean([part["proxies"][n] for part in parts])) for n in parts[0]["proxies"]},
         costs,
         int(np.isnan(accuracies[:, -1]).sum()),
         sum(sum(part["cpu_seconds"].values()) for part in parts),

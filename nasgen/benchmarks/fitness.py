@@ -38,6 +38,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     check(config, RULES)
     frame = read_table(config.table)
     if config.proof.num_seeds:
+        contest.check_settings(config.proof, "config.proof")
         proof = fitness_proof.load_task(config.proof), contest.load(config.proof)
     rows, rng = read_rows(frame), np.random.default_rng(config.seed)
     results: dict[str, Any] = {"num_networks": len(np.unique(rows.network))}

@@ -32,6 +32,9 @@ RULES = {
 }
 
 
+_MAY_ABORT = ("convolution/kernel 1/stride 2",)
+
+
 class Case(NamedTuple):
     """An operation `function(lowering, *arrays)` on arrays of some shapes."""
 
@@ -114,6 +117,8 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     grid = [(pair, case) for pair in pairs for case in cases(config.batch, *pair)]
     rng, rows = np.random.default_rng(config.seed), []
     other = "native" if ops.uses_shifts() else "shifts"
+    if other == "shifts":  # of every other pixel's product XLA may abort: openxla/xla#47381
+        grid = [(pair, case) for pair, case in grid if case.name not in _MAY_ABORT]
     with progress(len(grid), label="lowerings") as report:
         for (size, channels), case in grid:
             times = measure(case, rng, config.rounds, config.calls, other)

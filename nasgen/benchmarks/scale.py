@@ -3,14 +3,14 @@
 Each stage of a candidate's way is timed on this machine, compiling apart: in core-seconds, so that
 other work changes little, or, where this machine has an accelerator, in its seconds by the clock.
 Then arithmetic with assumptions, which the config states: stages that run on devices are split
-evenly among all accelerators, each of which is as fast as the one here or, where there is none,
-`device_speedup` times as fast as one core here; stages of the host use its cores; nothing overlaps;
-after each round every host sends its best to all others.
+evenly among all accelerators, with a process for each; an accelerator is as fast as the one here
+or, where there is none, `device_speedup` times as fast as one core here; stages of the host use its
+cores; nothing overlaps; after each round every host sends its best to all others.
 
 core_seconds/STAGE: of one candidate, or of one score. device_seconds/STAGE: the same of stages that
 ran on an accelerator here. seconds_first/STAGE: by the clock, of all that were timed together, the
-first time, so compiling is in it. hours/HOSTS/STAGE and hours/HOSTS/total. share_of_hosts/HOSTS: of
-the total, what stages of the host take.
+first time, with compiling unless the cache of programs had it. hours/HOSTS/STAGE and
+hours/HOSTS/total. share_of_hosts/HOSTS: of the total, what stages of the host take.
 """
 
 import time
@@ -31,6 +31,7 @@ from nasgen.pipeline.config import COMMON, MADE_UP, UserError, check, number, te
 from nasgen.pipeline.examples import examples_of
 from nasgen.pipeline.fitness import describe, expected_accuracy, predicted_accuracies
 from nasgen.pipeline.generators import counted_limits, write_macros
+from nasgen.pipeline.request import check_budget
 from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.pretrained.bundle import Bundle, load_bundle
 from nasgen.report.card import table
@@ -83,6 +84,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     check(config, RULES)
     try:
         pretrained.find(config.pretrained, "macro")
+        check_budget(Budget(**config.budget.to_dict()), OPEN, _task(config))
         bundle = load_bundle(config.pretrained)
     except ValueError as error:
         raise UserError(str(error)) from None
@@ -94,8 +96,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
 
 def measure(config: ConfigDict, bundle: Bundle) -> dict[str, float]:
     """Seconds of every stage for one candidate (one score), and the bytes of a packed one."""
-    num, size = config.block, config.task.size
-    task = Task("scale", (size, size, config.task.channels), config.task.classes)
+    num, task = config.block, _task(config)
     tasks, budgets = [task] * num, [Budget(**config.budget.to_dict())] * num
     keys = children(jax.random.key(config.seed), "macros", "conditions", "cells", "batch", "score")
     accelerated = jax.default_backend() != "cpu"
@@ -150,6 +151,11 @@ def measure(config: ConfigDict, bundle: Bundle) -> dict[str, float]:
     arrays = [*jax.tree.leaves(fitted.macros), *jax.tree.leaves(cells)]
     sent = sum(np.asarray(one).nbytes for one in arrays) / rows
     return found | {"bytes_of_an_architecture": sent}
+
+
+def _task(config: ConfigDict) -> Task:
+    size = config.task.size
+    return Task("scale", (size, size, config.task.channels), config.task.classes)
 
 
 def simulate(config: ConfigDict, measured: dict[str, float]) -> dict[str, float]:

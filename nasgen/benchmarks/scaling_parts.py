@@ -24,7 +24,7 @@ from nasgen.networks.network import Network, init_network
 from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import distributed
-from nasgen.pipeline.environment import release_memory
+from nasgen.pipeline.environment import release_memory, variables
 from nasgen.pipeline.examples import examples_of
 from nasgen.pipeline.generators import counted_limits
 from nasgen.pipeline.problems import MAX_CHANNELS, make_problem
@@ -43,15 +43,10 @@ _ONE_CORE = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1", "NPROC": "1"}
 
 def in_processes(work: Callable[..., Any], arguments: list[tuple]) -> list[Any]:
     """`work(*arguments)` of each, at the same time, in new processes of one core each."""
-    before = {name: os.environ.get(name) for name in _ONE_CORE}
     cached = jax.config.jax_compilation_cache_dir
-    os.environ |= _ONE_CORE
-    try:
+    with variables(_ONE_CORE):
         with get_context("spawn").Pool(len(arguments), _begin, (cached,)) as pool:
             return pool.starmap(work, arguments, chunksize=1)
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _begin(cached: str | None) -> None:

@@ -39,7 +39,7 @@ from nasgen.pipeline.request import check_budget
 from nasgen.pipeline.stages import Stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_json, write_results
 from nasgen.pretrained.bundle import load_bundle
-from nasgen.proxies import PROXIES
+from nasgen.proxies import PROXIES, Ensemble
 from nasgen.report import search as report
 from nasgen.search.methods import configured
 from nasgen.search.pareto import hypervolume, objectives, pareto_set
@@ -49,6 +49,7 @@ from nasgen.statistics import median_with_interval
 from nasgen.types import Budget, Task
 
 OURS, MARK = "generate", "evolution"
+KEYS = "problem", "batch", "search"  # of a seed
 RULES = {
     **COMMON,
     **METHODS,
@@ -77,6 +78,11 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
             f"`config.fitness` must be one of {sorted(PROXIES)}; "
             f"got {config.fitness!r}{nearest(config.fitness, PROXIES)}"
         )
+    if isinstance(PROXIES[config.fitness], Ensemble):
+        raise UserError(
+            f"`config.fitness` must not be {config.fitness}: its scores are ranks among what one "
+            "method has scored, so that methods cannot be compared."
+        )
     try:
         pretrained.find(config.pretrained, "macro")
         check_budget(budget, SPACES[pretrained.space_of(config.pretrained, "cells")], task)
@@ -85,7 +91,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
         raise UserError(str(error)) from None
     stages = []
     for seed in config.seeds:
-        keys = children(jax.random.key(seed), "problem", "batch")
+        keys = children(jax.random.key(seed), *KEYS)
         batch = examples_of(keys["batch"], task, config.batch)
         problem = make_problem(
             *(keys["problem"], bundle, task, budget, batch), fitness=config.fitness
@@ -108,7 +114,8 @@ def methods(config: ConfigDict) -> list[str]:
 
 def _search(config: ConfigDict, workdir: Workdir, name: str, seed: int, problem: Problem) -> None:
     method, compiled = configured(name, config.methods.to_dict()), CLOCK.seconds
-    key = jax.random.fold_in(jax.random.key(seed), 1 + SEARCHES.index(name))
+    keys = children(jax.random.key(seed), *KEYS)
+    key = jax.random.fold_in(keys["search"], SEARCHES.index(name))
     space = SPACES[pretrained.space_of(config.pretrained, "cells")]
     try:
         state = kept_search(
@@ -178,14 +185,24 @@ def front(row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     return points, pareto_set(points)
 
 
+def cut(row: dict[str, Any], num: int) -> dict[str, Any]:
+    """The first scores that a method asked."""
+    return row | {name: row[name][:num] for name in ("scores", "curve", "params", "macs")}
+
+
 def hypervolumes(config: ConfigDict, found: dict[str, list[dict]]) -> dict[str, list[float]]:
-    """Of each method and seed: the share that its networks dominate of the box from the budget at
-    fitness 0 to no costs at the best fitness that any method found for this seed."""
-    worst = np.array([0.0, config.budget.params, config.budget.macs])
+    """Of each method and seed: the share that its networks, of the first scores that all methods
+    have, dominate of the box from the budget at fitness 0, or the least found if that is below, to
+    no costs at the best fitness that any method found for this seed."""
     volumes: dict[str, list[float]] = {name: [] for name in found}
     for index in range(len(config.seeds)):
-        most = max(rows[index]["curve"][-1] for rows in found.values())
-        for name, rows in found.items():
-            points = front(rows[index])[0]
+        same = min(len(rows[index]["scores"]) for rows in found.values())
+        scored = {name: cut(rows[index], same) for name, rows in found.items()}
+        scores = np.concatenate([row["scores"] for row in scored.values()])
+        scores = scores[np.isfinite(scores)]
+        most, least = scores.max(initial=0.0), scores.min(initial=0.0)
+        worst = np.array([-least, config.budget.params, config.budget.macs])
+        for name, row in scored.items():
+            points = front(row)[0]
             volumes[name].append(hypervolume(points, worst, np.array([-most, 0.0, 0.0])))
     return volumes

@@ -5,8 +5,9 @@ METHOD/test_accuracy/mean, /low, /high, /all: with the 95 % interval of the mean
 nasgen/over/METHOD/mean, /low, /high: by how much nasgen's networks are better, seed by seed.
 METHOD/curve/STEPS/mean: after fewer steps. METHOD/params, /macs: medians. METHOD/num_diverged.
 by_steps/STEPS/FITNESS/spearman, _low, _high: of a fitness with accuracy after so many steps, over
-    the networks that use `least_used` of a bound or more; num_networks: how many these are.
-    Intervals are of bootstrap samples of networks. `predicted_accuracy` foretells these steps.
+    the networks that use `least_used` of a bound or more, all of them scored with the same weights'
+    key on the same examples; num_networks: how many these are. Intervals are of bootstrap samples
+    of networks. `predicted_accuracy` foretells these steps.
 """
 
 from collections.abc import Sequence
@@ -37,9 +38,12 @@ from nasgen.pipeline.config import (
 )
 from nasgen.pipeline.examples import examples_of
 from nasgen.pipeline.fitness import predicted_accuracies
+from nasgen.pipeline.fitness_training import CHEAP
 from nasgen.pipeline.request import check_budget
 from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.pretrained.bundle import Bundle
+from nasgen.proxies import PROXIES
+from nasgen.proxies.engine import score
 from nasgen.report.trained import write_report
 from nasgen.statistics import bootstrap_weights, interval_of_mean, spearman, with_interval
 from nasgen.types import Budget
@@ -65,7 +69,13 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     check(config, RULES)
     if not config.entrants:
         raise UserError(f"`config.entrants` must name at least one of {', '.join(ENTRANTS)}.")
+    contest.check_settings(config)
     budget = Budget(**config.budget.to_dict())
+    if budget.latency_ms is not None or not any(budget.counted.values()):
+        raise UserError(
+            "`config.budget` must bound params, MACs or activation memory, and not latency; "
+            f"got {budget}."
+        )
     try:
         dataset = data.load(config.task.name, seed=config.seed, **task_options(config))
         check_budget(budget, OPEN, dataset.task)
@@ -135,7 +145,7 @@ def _by_steps(
     if len(once) < 4:
         return {}
     plans = [make_plan(one.architecture, OPEN.ops, dataset.task) for one in once]
-    columns = {name: np.array([one.proxies[name] for one in once]) for name in once[0].proxies}
+    columns = {}
     for name in ("params", "macs", "depth"):
         columns[name] = np.array([getattr(one.costs, name) for one in once])
     keys = children(jax.random.key(config.seed), "weights", "batch")
@@ -144,6 +154,8 @@ def _by_steps(
     weights = bootstrap_weights(rng, config.bootstrap, len(once))
     asked = bundle.accuracy.scored, plans, dataset.task, *batch, keys["weights"]
     predicted = predicted_accuracies(*asked, config.steps)
+    proxies = {name: PROXIES[name] for name in CHEAP}
+    columns |= score(plans, proxies, keys["weights"], *batch).values
     figures: dict[str, Any] = {}
     for place, steps in enumerate(config.steps):
         accuracy = np.array([one.accuracies[:, place].mean() for one in once])

@@ -7,7 +7,8 @@ of cells. The second level is pretrained anew on each, and what nasgen then find
 
 VARIANT/test_accuracy/mean, /low, /high, /all. over/VARIANT/mean, /low, /high: by how much the first
     variant's networks are better, seed by seed (95 % interval of the mean, Student's t).
-VARIANT/macro/...: the figures of its pretraining.
+VARIANT/macro/...: the figures of its pretraining, which is done once: intervals are over searches
+    and trainings, and say nothing of another pretraining.
 """
 
 from functools import partial
@@ -19,14 +20,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nasgen import pretrained
-from nasgen.benchmarks import trained
+from nasgen.benchmarks import contest, trained
 from nasgen.keys import children
 from nasgen.models import mixture
 from nasgen.pipeline import pretrain_macro
 from nasgen.pipeline.cell_generator import conditions_of, in_order
 from nasgen.pipeline.config import COMMON, UserError, check, optional, some_of, text, whole
 from nasgen.pipeline.nested import run_nested
-from nasgen.pipeline.stages import Stage, run_stages
+from nasgen.pipeline.stages import Stage, read_stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.pretrained.bundle import load_cells, save_cells
 from nasgen.spaces import SPACES
@@ -42,6 +43,11 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     for name in config.variants:
         rules |= {f"variants.{name}.{key}": rule for key, rule in VARIANT.items()}
     check(config, rules, strict=False)
+    check(config.macro, pretrain_macro.RULES)
+    check(config.trained, trained.RULES)
+    contest.check_settings(config.trained, "config.trained")
+    if trained.OURS not in config.trained.entrants:
+        raise UserError(f"`config.trained.entrants` must name {trained.OURS}.")
     names = list(config.names)
     for name in names:
         try:
@@ -63,7 +69,9 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
             if len(gained) > 1:
                 low, high = interval_of_mean(gained)
                 results |= {f"over/{name}/low": low, f"over/{name}/high": high}
-    write_results(workdir, results)
+    parts = [run["seconds_total"] for pair in found.values() for run in pair]
+    parts += [read_stage(workdir.path, f"cells_{name}")["seconds"] for name in names]
+    write_results(workdir, {**results, "seconds_total": sum(parts)})
 
 
 def _last(judged: dict[str, Any]) -> np.ndarray:

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,18 @@ def environment() -> dict[str, Any]:
         "device_count": len(devices),
         "process_count": jax.process_count(),
     }
+
+
+@contextmanager
+def variables(changed: Mapping[str, str]) -> Iterator[None]:
+    """Some environment variables as given, for what is started inside; then as they were."""
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ |= changed
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def git_revision() -> str | None:

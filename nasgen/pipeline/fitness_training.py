@@ -23,7 +23,7 @@ from nasgen.data.task import Dataset, Split
 from nasgen.keys import generator
 from nasgen.networks.plans.open import make_plan
 from nasgen.networks.programs import PROGRAMS
-from nasgen.pipeline.environment import keep_memory
+from nasgen.pipeline.environment import keep_memory, variables
 from nasgen.proxies import PROXIES, Proxy
 from nasgen.proxies.engine import score
 from nasgen.spaces import SPACES
@@ -39,15 +39,20 @@ CHEAP = tuple(
     for name, proxy in PROXIES.items()
     if isinstance(proxy, Proxy) and proxy.needs and not _SLOW & set(proxy.needs)
 )
-_ONE_THREAD = {"NPROC": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+_ONE_THREAD = {  # on a CPU: several processes cannot share an accelerator's memory
+    "JAX_PLATFORMS": "cpu",
+    "NPROC": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+}
 
 
 def save_data(folder: Path, dataset: Dataset, num_train: int, num_evaluation: int) -> list[str]:
-    """The first images of both parts as plain arrays, which processes can share. Validation images
-    judge here; the test images stay for finished networks."""
+    """So many images of both parts as plain arrays, which processes can share; where there are
+    more, evenly from first to last, since folders come class by class. Validation images judge
+    here; the test images stay for finished networks."""
     parts = {
-        "train": Split(*(a[:num_train] for a in dataset.train)),
-        "evaluation": Split(*(a[:num_evaluation] for a in dataset.validation)),
+        "train": _evenly(dataset.train, num_train),
+        "evaluation": _evenly(dataset.validation, num_evaluation),
     }
     files = []
     for part, split in parts.items():
@@ -55,6 +60,11 @@ def save_data(folder: Path, dataset: Dataset, num_train: int, num_evaluation: in
             files.append(f"{dataset.task.name}_{part}_{name}.npy")
             np.save(folder / files[-1], array)
     return files
+
+
+def _evenly(split: Split, num: int) -> Split:
+    places = np.linspace(0, len(split.y) - 1, min(num, len(split.y))).round().astype(int)
+    return Split(*(array[places] for array in split))
 
 
 @cache
@@ -78,28 +88,23 @@ def train_all(
     for torn in parts.glob(".*"):
         torn.unlink()
     left = [i for i in by_turns(rows) if not part_file(folder, i).exists()]
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ |= _ONE_THREAD
     cached = jax.config.jax_compilation_cache_dir
     start = dict(mp_context=get_context("spawn"), initializer=_begin, initargs=(cached,))
-    try:
-        with (
-            progress(len(rows), start=len(rows) - len(left), label="training networks") as report,
-            ProcessPoolExecutor(workers, **start) as pool,
-        ):
-            running = {pool.submit(train_one, folder, i, rows[i]): i for i in left}
-            try:
-                for number, done in enumerate(as_completed(running), len(rows) - len(left) + 1):
-                    report(number, done.result())
-                    on_trained(number)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for worker in active_children():
-                    worker.terminate()
-                raise
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+    with (
+        variables(_ONE_THREAD),
+        progress(len(rows), start=len(rows) - len(left), label="training networks") as report,
+        ProcessPoolExecutor(workers, **start) as pool,
+    ):
+        running = {pool.submit(train_one, folder, i, rows[i]): i for i in left}
+        try:
+            for number, done in enumerate(as_completed(running), len(rows) - len(left) + 1):
+                report(number, done.result())
+                on_trained(number)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in active_children():
+                worker.terminate()
+            raise
 
 
 def by_turns(rows: Sequence[dict[str, Any]]) -> list[int]:
@@ -144,7 +149,8 @@ def train_one(folder: Path, index: int, row: dict[str, Any]) -> str:
     chosen = generator(key).choice(len(train.y), row["score_batch"], replace=False)
     proxies = {name: PROXIES[name] for name in CHEAP}
     started = time.process_time()
-    scores = score([plan], proxies, key, train.x[np.sort(chosen)], train.y[np.sort(chosen)])
+    batch = train.x[np.sort(chosen)], train.y[np.sort(chosen)]
+    scores = score([plan], proxies, key, *batch, threads=1)
     recipe = BriefRecipe(**{**row["recipe"], "steps": tuple(row["recipe"]["steps"])})
     PROGRAMS.compile(signatures(plan, min(recipe.batch_size, len(train.y))), threads=1)
     prepared = time.process_time()

@@ -58,7 +58,7 @@ class Wish(NamedTuple):
 
 
 GOOD = tuple(Wish(quality=value) for value in _HIGH)
-# where accuracy is wanted of weights that have not learned of it: of all T-CETs
+# where what is wanted is nothing that the weights have learned of: of all T-CETs
 _ANY = tuple(Wish(quality=value) for value in (None, -2.0, -1.0, 0.0))
 
 
@@ -383,7 +383,7 @@ def ranker_of(bundle: Bundle, fitness: str, steps: int) -> Ranker:
         return Ranker(describe, expected, tuple(Wish(accuracy=a, steps=after) for a in _HIGH))
     if fitness == bundle.fitness:
         return Ranker(features, partial(predict, bundle.surrogate), GOOD)
-    return Ranker(features, lambda rows: np.zeros(len(rows)), GOOD)
+    return Ranker(features, lambda rows: np.zeros(len(rows)), _ANY)
 
 
 def search_generators(

@@ -39,19 +39,39 @@ def run_stages(workdir: Workdir, stages: Sequence[Stage]) -> None:
             announce(stage.name, "done before")
             continue
         fresh = True
-        started, compiled = time.perf_counter(), CLOCK.seconds
+        spent = workdir.path / f"spent_{stage.name}.json"
+        times = _clock(spent)
         try:
             figures = (stage.run() if stage.together else _alone(stage)) or {}
         except (Diverged, Unreadable, Unusable) as error:
             raise UserError(f"stage {stage.name} cannot go on. {error}") from error
+        except KeyboardInterrupt:  # a signal: the same command goes on
+            write_json(spent, times())
+            raise
         release_memory()
-        seconds = time.perf_counter() - started
-        times = {"seconds": seconds, "seconds_compile": CLOCK.seconds - compiled}
-        report = _report(stage.name)
-        write_json(workdir.path / report, {**figures, **times})
+        seconds, report = times()["seconds"], _report(stage.name)
+        write_json(workdir.path / report, {**figures, **times()})
+        if processes.is_first():
+            spent.unlink(missing_ok=True)
         finish_stage(workdir, stage.name, [*stage.files, report])
         processes.wait_for_all(stage.name)  # what the first one wrote is there for the others
         announce(stage.name, f"done in {duration(seconds)}")
+
+
+def _clock(spent: Path) -> Callable[[], dict[str, float]]:
+    """Seconds from now on, with those of sessions that were interrupted, as `spent` has them."""
+    before = {"seconds": 0.0, "seconds_compile": 0.0}
+    if spent.exists():
+        before |= json.loads(spent.read_text())
+    started, compiled = time.perf_counter(), CLOCK.seconds
+
+    def times() -> dict[str, float]:
+        return {
+            "seconds": before["seconds"] + time.perf_counter() - started,
+            "seconds_compile": before["seconds_compile"] + CLOCK.seconds - compiled,
+        }
+
+    return times
 
 
 def _alone(stage: Stage) -> dict | None:

@@ -24,6 +24,8 @@ from nasgen.networks.programs import Programs, programs_on
 from nasgen.proxies.passes import PASSES, compile_for, draw, run_passes
 from nasgen.proxies.proxy import Ensemble, Passes, Proxy
 
+_TOGETHER = 16  # networks whose programs are compiled at once: fewer programs than are kept
+
 
 class Scores(NamedTuple):
     """values: for each proxy, a score of every network (float64 `[networks]`).
@@ -42,14 +44,16 @@ def score(
     *,
     double: bool = False,
     devices: Sequence[jax.Device] | None = None,
+    threads: int | None = None,
     on_scored: Callable[[int], None] = lambda done: None,
 ) -> Scores:
     """Scores every plan on one batch; every process passes the same and gets all scores.
 
     All networks draw their weights from the same key, so a score does not depend on its neighbours
     (an ensemble's does, by definition; its parts must be among `proxies`). double: passes in
-    float64, exact to rounding and slower. devices: of this process, by default all. `on_scored` is
-    told how many of this process's are done.
+    float64, exact to rounding and slower. devices: of this process, by default all. threads: that
+    compile for them, by default one a processor. `on_scored` is told how many of this process's are
+    done.
 
     Raises ValueError for an empty `proxies`, an unknown pass or part, images of another shape,
     targets that are not for a network's outputs, and where a proxy returns no number.
@@ -74,12 +78,18 @@ def score(
         }
 
     def prepare(programs: Programs, mine: Sequence[Plan]) -> None:
-        compile_for(mine, needs, len(images), dtype=dtype, programs=programs)
+        options = dict(dtype=dtype, programs=programs, threads=each)
+        compile_for(mine, needs, len(images), **options)
 
     indices = list(range(processes.index(), len(plans), processes.count()))
     mine = [plans[index] for index in indices]
     devices = jax.local_devices() if devices is None else devices
-    found = _over_devices(mine, devices, prepare, score_one, double, on_scored)
+    each = max((threads or processes.cpu_count()) // len(devices), 1)
+    found: list[Any] = []
+    for start in range(0, len(mine), _TOGETHER):
+        told = lambda done, before=start: on_scored(before + done)  # noqa: E731
+        some = mine[start : start + _TOGETHER]
+        found += _over_devices(some, devices, prepare, score_one, double, told)
     found = _from_all_processes(dict(zip(indices, found, strict=True)), plans)
     values = {name: np.full(len(plans), np.nan) for name in proxies}
     reasons: dict[tuple[str, int], str] = {}

@@ -322,6 +322,8 @@ def compile_for(
     *,
     dtype=np.float32,
     programs: Programs = PROGRAMS,
+    threads: int | None = None,
 ) -> int:
     """Compiles every program that the passes over these plans need; returns how many were new."""
-    return programs.compile(s for p in plans for s in signatures(p, needs, batch, dtype=dtype))
+    asked = (s for p in plans for s in signatures(p, needs, batch, dtype=dtype))
+    return programs.compile(asked, threads=threads)

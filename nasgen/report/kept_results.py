@@ -34,6 +34,8 @@ def _derived(name: str, runs: Mapping[str, Mapping[str, Any]]) -> Any:
         return DERIVED[name](runs)
     except KeyError as error:
         raise ValueError(f"`derived: {name}` needs {error}, which is not in results/.") from None
+    except ValueError as error:
+        raise ValueError(f"`derived: {name}` does not follow from results/: {error}.") from None
 
 
 def _card(path: Path) -> dict[str, Any]:

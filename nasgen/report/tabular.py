@@ -13,6 +13,7 @@ from nasgen.report.pictures import FIGURES
 TITLES = {
     "nasgen": "nasgen",
     "surrogate": "surrogate, whole space",
+    "surrogate_best_first": "the same, best by zero-cost score first",
     "random": "random search",
     "evolution": "regularised evolution",
     "local_search": "local search",

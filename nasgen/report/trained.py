@@ -27,8 +27,10 @@ TITLES = {
 }
 _INTRO = """Test accuracy in percent after {steps:,} steps of one recipe; the mean and its 95 %
 interval over {seeds} seeds of the search with {trainings} trainings each (over trainings, by hand).
-All methods had the same budget and equally many exact scores of their fitness. Last: by how many
-points nasgen's networks are better, pair by pair."""
+All methods had the same budget and equally many exact scores of their fitness, the one drawn at
+random a single one. Predicted accuracy was fitted on networks that were briefly trained before;
+nasgen alone also ranks by what it says of them without scores. Last: by how many points nasgen's
+networks are better, pair by pair."""
 _STEPS = """Spearman of a fitness, known before training, with the accuracy that networks reach
 after so many steps; {number} different networks of this budget, bootstrap 95 % intervals."""
 # fitnesses of the table; results.json has all

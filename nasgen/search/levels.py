@@ -62,14 +62,15 @@ def _scale(macro: MacroArchitecture, factor: float, repeats: int) -> MacroArchit
 
 
 def macro_only(key: Key[Array, ""], problem: Problem) -> Problem:
-    """The problem whose generators write macro architectures alone: cells are random, and what is
-    varied are stages."""
+    """The problem whose generators write macro architectures alone: cells are random, widths are
+    fitted to the budget as always, and what is varied are stages."""
     moves, generators = problem.moves, problem.generators
 
     def propose(propose_key, num: int) -> list[Architecture]:
         keys = children(propose_key, "macros", "cells")
         macros = generators.macros(keys["macros"], num)
-        return with_cells(macros, moves.cells(keys["cells"], sum(len(m.stages) for m in macros)))
+        cells = moves.cells(keys["cells"], sum(len(one.stages) for one in macros))
+        return generators.fit(with_cells(macros, cells))
 
     def mutate(mutate_key, architecture: Architecture) -> Architecture:
         keys = children(mutate_key, "macro", "cells")

@@ -62,6 +62,22 @@ def test_names_of_entrants_are_checked(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"steps": "(8, 4)"}, "`config.steps` must ascend; got (8, 4)."),
+        ({"num_train": 16, "score_batch": 17}, "`config.score_batch` must be at most"),
+        ({"budget.latency_ms": 1.0}, "must bound params, MACs or activation memory, and not"),
+        ({"budget.params": None, "budget.macs": None}, "must bound params, MACs or activation"),
+    ],
+)
+def test_what_would_fail_after_the_searches_is_said_before(tmp_path, capsys, changes, says):
+    command = _command("bench_trained", tmp_path / "run", **changes)
+    assert run.main(command) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert says in line and not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_the_benchmark_as_a_user_types_it(tmp_path):
     folder = tmp_path / "bench"

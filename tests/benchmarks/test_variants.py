@@ -41,6 +41,15 @@ def test_a_variant_without_weights_is_one_line(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_what_is_trained_must_be_nasgens(tmp_path, capsys):
+    command = ["run.py", "--config=experiments/configs/bench_variants.py"]
+    command += [f"--workdir={tmp_path / 'run'}", "--config.names=('chosen',)"]
+    assert run.main([*command, "--config.trained.entrants=('random',)"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "`config.trained.entrants` must name nasgen" in line
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_variants_from_cells_to_accuracies(tmp_path):
     workdir = open_workdir(tmp_path / "run", small_config())

@@ -114,6 +114,7 @@ def test_shipped_configs_are_valid(module):
     ("config", "override", "says"),
     [
         ("search", "--config.fitness=tcet", "did you mean `t_cet`"),
+        ("search", "--config.fitness=az_nas", "ranks among what one method has scored"),
         ("search", "--config.budget.params=10", "`config.budget.params` must be at least"),
         ("search", "--config.evaluations.random=-1", "`config.evaluations.random`"),
         ("search", "--config.pretrained=nowhere", "`pretrained` must be one of ['open']"),

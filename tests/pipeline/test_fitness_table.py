@@ -12,6 +12,7 @@ import pytest
 
 from experiments import run
 from nasgen.data import parquet
+from nasgen.data.task import Dataset, Split
 from nasgen.networks import costs
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import fitness_training
@@ -52,6 +53,14 @@ def finished(tmp_path_factory) -> Path:
     done = _run(folder)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
+
+
+def test_fewer_images_are_of_the_whole_split(tmp_path):
+    split = Split(np.zeros((100, 2, 2, 1), np.float32), np.repeat(np.arange(10), 10))
+    dataset = Dataset(Task("sorted", (2, 2, 1), 10), split, split, split, None, None)
+    fitness_training.save_data(tmp_path, dataset, 20, 1000)
+    assert set(np.load(tmp_path / "sorted_train_y.npy")) == set(range(10))
+    np.testing.assert_array_equal(np.load(tmp_path / "sorted_evaluation_y.npy"), split.y)
 
 
 def test_rows_say_what_is_known_before_and_after_training(finished):

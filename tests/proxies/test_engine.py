@@ -124,6 +124,13 @@ def test_float64_scores_agree_with_float32():
         np.testing.assert_allclose(one[name], other[name], rtol=1e-3, err_msg=name)
 
 
+def test_scores_do_not_depend_on_what_is_compiled_together(monkeypatch):
+    told, expected = [], some_scores(5)
+    monkeypatch.setattr(engine, "_TOGETHER", 2)
+    assert repr(some_scores(5, on_scored=told.append)) == repr(expected)
+    assert told == [1, 2, 3, 4, 5]
+
+
 def test_an_ensemble_depends_on_its_pool():
     def total(parts):
         return parts.argsort().argsort().sum(0).astype(float)

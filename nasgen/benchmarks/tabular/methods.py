@@ -1,8 +1,9 @@
 """Every method by its name: a table, a key and a number of queries in, the rows that it asks out.
 
 `nasgen` is the generator; `surrogate` is the process that it asks, over the whole space, and begins
-as it does, with random networks in place of written ones; `proxy_NAME` asks in the order of one
-score. The others are searches of `nasgen/search`, with the settings that tabular benchmarks are
+as it does, with random networks in place of written ones; `surrogate_best_first` is the same but
+begins with the best of the whole space by the zero-cost score; `proxy_NAME` asks in the order of
+one score. The others are searches of `nasgen/search`, with the settings that tabular benchmarks are
 reported with.
 """
 
@@ -40,7 +41,8 @@ SEARCHES = {
 }
 # costs as the table has them; the others as the regressor reads them off a cell's latent
 PROXIES = "params", "macs", "log_snip_snr", "nwot"
-METHODS = ("nasgen", "surrogate", *SEARCHES, *(f"proxy_{name}" for name in PROXIES))
+BEST_FIRST = "surrogate_best_first"
+METHODS = ("nasgen", "surrogate", *SEARCHES, *(f"proxy_{name}" for name in PROXIES), BEST_FIRST)
 
 
 def ask(
@@ -57,8 +59,9 @@ def ask(
     allowed = None if bound is None else table.latency[bound.device] <= bound.milliseconds
     if name == "nasgen":
         return designer.search(key, table, known, settings, num, allowed=allowed)
-    if name == "surrogate":
-        return _surrogate(key, table, known, settings, num, allowed)
+    if name in ("surrogate", BEST_FIRST):
+        options = dict(best_first=name == BEST_FIRST)
+        return _surrogate(key, table, known, settings, num, allowed, **options)
     if name.startswith("proxy_"):
         return _in_order(table, known.proxies[name.removeprefix("proxy_")], allowed)[:num]
     method, groups = SEARCHES[name]
@@ -74,13 +77,23 @@ def _in_order(table: Table, scores: Float[np.ndarray, " rows"], allowed: Allowed
 
 
 def _surrogate(
-    key, table: Table, known: Known, settings: designer.Settings, num: int, allowed: Allowed
+    key,
+    table: Table,
+    known: Known,
+    settings: designer.Settings,
+    num: int,
+    allowed: Allowed,
+    *,
+    best_first: bool,
 ) -> Rows:
-    """Begins by the zero-cost scores of as many random networks as nasgen draws; then rounds over
-    all rows."""
-    everything = _in_order(table, known.zero_cost, allowed)
-    drawn = generator(key).choice(everything, min(settings.draws, len(everything)), replace=False)
-    queried = designer.spread(drawn, known.zero_cost, min(settings.first, num))
+    """Begins by zero-cost scores: of all rows with the best, or, with a spread as nasgen's, of as
+    many random ones as nasgen draws. Then rounds over all rows."""
+    everything, first = _in_order(table, known.zero_cost, allowed), min(settings.first, num)
+    queried = everything[:first]
+    if not best_first:
+        size = min(settings.draws, len(everything))
+        drawn = generator(key).choice(everything, size, replace=False)
+        queried = designer.spread(drawn, known.zero_cost, first)
     while len(queried) < min(num, len(everything)):
         left = np.setdiff1d(everything, queried)
         most = min(settings.batch, num - len(queried))

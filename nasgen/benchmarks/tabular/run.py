@@ -21,7 +21,7 @@ from nasgen.benchmarks.tabular import BENCHMARKS, nb201
 from nasgen.benchmarks.tabular.cell_writer import know_cells
 from nasgen.benchmarks.tabular.designer import Settings
 from nasgen.benchmarks.tabular.figures import Asked, collect, curves
-from nasgen.benchmarks.tabular.methods import METHODS, Bound, ask
+from nasgen.benchmarks.tabular.methods import BEST_FIRST, METHODS, Bound, ask
 from nasgen.benchmarks.tabular.sequence_writer import know_sequences
 from nasgen.benchmarks.tabular.table import Table
 from nasgen.benchmarks.tabular.writer import Known
@@ -183,7 +183,8 @@ def _ask_all(
     file.parent.mkdir(exist_ok=True)
     settings, part = Settings(**config.nasgen.to_dict()), file.with_suffix(".part")
     kept = json.loads(part.read_text()) if part.exists() else {"rows": [], "seconds": []}
-    seeds = config.seeds[:1] if name.startswith("proxy_") else config.seeds
+    chance = name != BEST_FIRST and not name.startswith("proxy_")
+    seeds = config.seeds if chance else config.seeds[:1]
     with progress(len(seeds), label=f"{name}, {table.name}") as told:
         for number in range(len(kept["rows"]), len(seeds)):
             started = time.perf_counter()
