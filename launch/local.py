@@ -23,7 +23,7 @@ from experiments.run import LOST
 from launch.commands import RUN, Parser, run_command, shown, whole
 from nasgen.interruption import GRACE
 from nasgen.pipeline.distributed import free_port
-from nasgen.pipeline.environment import cpu_count
+from nasgen.processes import cpu_count
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 5.0  # seconds that the others have to end by themselves, and then to obey SIGTERM
