@@ -4,7 +4,8 @@
         --workdir=runs/fitness_table
 
 Needs CIFAR-10 (see `nasgen/data/cifar10.py`) and `pip install 'nasgen[benchmarks]'`. Goes on where
-it was interrupted. A later run with another seed and `--config.earlier=FILE` adds to the table.
+it was interrupted. A later run with another seed and `--config.earlier=FILE` adds to the table,
+and, with `--config.source=searched`, what searches for the present predicted accuracy lead to.
 """
 
 from ml_collections import ConfigDict
@@ -20,6 +21,11 @@ def get_config() -> ConfigDict:
     config.pretrained = "open"  # the generator of half the networks
     config.workers = 2  # processes of one thread each; results do not depend on them
     config.earlier = placeholder(str)  # a table whose rows are kept
+    config.source = "drawn"  # or "searched": networks that searches for predicted accuracy lead to
+    config.accuracy = "open"  # its predictor: shipped, or the folder of a pretrain_accuracy run
+    config.search = ConfigDict()
+    config.search.scores = 48  # of each search
+    config.search.each = 4  # networks that are taken of it, at most
     config.tasks = ("digits", "cifar10")
 
     config.digits = ConfigDict()

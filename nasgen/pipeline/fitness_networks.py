@@ -1,7 +1,8 @@
 """Networks of `open` for the table of trained accuracies: in bands of equal cost, of mixed depth.
 
 Half of a band is drawn at random, half by the shipped generator; of many that fit, those are taken
-whose numbers of layers lie farthest apart.
+whose numbers of layers lie farthest apart. Or all of it is what searches for predicted accuracy
+lead to: there a predictor that was fitted on drawn ones promises more than comes of it.
 """
 
 from collections.abc import Sequence
@@ -11,16 +12,24 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
+from nasgen.data.task import Dataset
 from nasgen.keys import children
+from nasgen.models.accuracy import PREDICTED_ACCURACY
 from nasgen.networks import costs, features, topology
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.cell_generator import conditions_of
 from nasgen.pipeline.chunks import encode_all
+from nasgen.pipeline.examples import examples_of
 from nasgen.pipeline.generators import design
+from nasgen.pipeline.problems import make_problem
 from nasgen.pretrained.bundle import Bundle
+from nasgen.search.loop import search
+from nasgen.search.methods import configured
+from nasgen.search.state import scores
 from nasgen.spaces import SPACES, graphs
 from nasgen.spaces import macro as macro_space
 from nasgen.spaces.formats import architecture_to_json
+from nasgen.training.progress import announce
 from nasgen.types import Architecture, Budget, Costs, Task
 
 OPEN = SPACES["open"]
@@ -41,6 +50,16 @@ class Band(NamedTuple):
         for name, (low, high) in self._asdict().items():
             inside &= (getattr(counted, name) >= low) & (getattr(counted, name) < high)
         return inside
+
+
+class Asked(NamedTuple):
+    """scores: of a search. each: networks that are taken of it, at most. steps: of the training
+    that the predictor foretells. batch: examples of a score."""
+
+    scores: int
+    each: int
+    steps: int
+    batch: int
 
 
 def draw_band(
@@ -68,6 +87,31 @@ def draw_band(
         found[name] = spread(list(pool.values())[: _POOL * half], half, task)
     pairs = zip(found["random"], found["generated"], strict=True)
     return [(name, one) for pair in pairs for name, one in zip(sources, pair, strict=True)][:num]
+
+
+def search_band(
+    bundle: Bundle, key: Key[Array, ""], dataset: Dataset, band: Band, num: int, asked: Asked
+) -> list[tuple[str, Architecture]]:
+    """`num` networks within the band, all `searched`: of each search for predicted accuracy the
+    best, then some ever further down its ranks, since its best are edits of one another. Raises
+    ValueError where searches leave the band."""
+    task, budget = dataset.task, Budget(params=band.params[1] - 1, macs=band.macs[1] - 1)
+    method, found = configured("generate", {}), dict[str, Architecture]()
+    for number in range(_MAX_BATCHES):
+        keys = children(jax.random.fold_in(key, number), "problem", "batch", "search")
+        examples = examples_of(keys["batch"], dataset, asked.batch)
+        options = dict(fitness=PREDICTED_ACCURACY, steps=asked.steps)
+        problem = make_problem(keys["problem"], bundle, task, budget, examples, **options)
+        state = search(keys["search"], method, problem, asked.scores)
+        order = np.argsort(-scores(state, problem), kind="stable")
+        inside = order[band.holds(Costs(*(column[order] for column in state.costs)))]
+        ranks = np.geomspace(1, max(len(inside), 1), asked.each).round().astype(int) - 1
+        taken = [state.architectures[i] for i in inside[np.unique(ranks[ranks < len(inside)])]]
+        found |= {str(one): one for one in taken}
+        announce("searched", f"{task.name}: {min(len(found), num)} of {num} networks")
+        if len(found) >= num:
+            return [("searched", one) for one in list(found.values())[:num]]
+    raise ValueError(f"hardly any network that a search for {task.name} finds lies in {band}")
 
 
 def random_networks(key: Key[Array, ""], task: Task, num: int) -> list[Architecture]:

@@ -30,17 +30,18 @@ from nasgen.pipeline.config import (
     boolean,
     check,
     number,
+    one_of,
     optional,
     some_of,
     text,
     whole,
     wholes,
 )
-from nasgen.pipeline.fitness_networks import Band
+from nasgen.pipeline.fitness_networks import Asked, Band, draw_band, search_band
 from nasgen.pipeline.pretrain_cells import card
 from nasgen.pipeline.stages import Stage, read_stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_json, write_results
-from nasgen.pretrained.bundle import load_bundle
+from nasgen.pretrained.bundle import load_accuracy, load_bundle
 from nasgen.training.brief import BriefRecipe
 
 TABLE, CARD = "fitness_table.parquet", "fitness_table.json"
@@ -67,6 +68,10 @@ RULES = {
     "pretrained": text(),
     "workers": whole(1, 1024),
     "earlier": optional(text()),
+    "accuracy": text(),
+    "source": one_of(("drawn", "searched")),
+    "search.scores": whole(4, 100_000),
+    "search.each": whole(1, 1_000),
     "tasks": some_of(BUILT_IN),
 }
 RECIPE = ("batch_size", "learning_rate", "warmup", "max_shift", "flip")
@@ -121,6 +126,7 @@ def _check_together(config: ConfigDict, *, drawn: bool) -> None:
     try:
         parquet.pandas()
         pretrained.find(config.pretrained, "macro")
+        pretrained.find(config.accuracy, "accuracy")
         if config.earlier is not None and not Path(config.earlier).is_file():
             raise UserError(f"`config.earlier` must be a table; {config.earlier} is no file.")
         for name in () if drawn else config.tasks:
@@ -144,6 +150,7 @@ def draw(config: ConfigDict, folder: Path) -> dict[str, Any]:
     """Draws and describes every network, in the order of training: the brief ones task by task,
     bands by turns; some of them again, with another seed, for the noise; the long ones."""
     bundle, brief, again, long = load_bundle(config.pretrained), [], [], []
+    bundle = bundle._replace(accuracy=load_accuracy(config.accuracy))
     for task_number, name in enumerate(config.tasks):
         settings = config[name]
         dataset = _dataset(name, config.seed)
@@ -155,7 +162,16 @@ def draw(config: ConfigDict, folder: Path) -> dict[str, Any]:
         for index, band in enumerate(bands):
             band_key = jax.random.fold_in(key, index)
             each = -(-settings.num // len(bands))
-            drawn = fitness_networks.draw_band(bundle, band_key, dataset.task, band, each)
+            if config.source == "searched":
+                asked = Asked(
+                    scores=config.search.scores,
+                    each=config.search.each,
+                    steps=settings.steps[-1],
+                    batch=settings.score_batch,
+                )
+                drawn = search_band(bundle, band_key, dataset, band, each, asked)
+            else:
+                drawn = draw_band(bundle, band_key, dataset.task, band, each)
             columns.append(
                 [
                     {"band": index, "origin": origin, "task": dataset.task._asdict()}

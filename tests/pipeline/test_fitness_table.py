@@ -107,6 +107,18 @@ def test_one_process_or_two_and_resumed_or_not_are_the_same(finished, tmp_path):
     assert not list((folder / "parts").glob(".*"))
 
 
+@pytest.mark.slow
+def test_what_searches_lead_to_joins_the_table(finished, tmp_path):
+    more = ["source=searched", "search.scores=4", "search.each=2", "seed=1"]
+    more += [f"earlier={finished / 'fitness_table.parquet'}"]
+    done = _run(tmp_path / "run", *(f"--config.{one}" for one in more))
+    assert done.returncode == 0, done.stderr[-3000:]
+    frame = parquet.read(tmp_path / "run" / "fitness_table.parquet")
+    assert list(frame["origin"][-3:]) == ["searched"] * 3 and len(frame) == 6
+    new = frame[frame["origin"] == "searched"]
+    assert (new["params"] < 5_000).all() and (new["macs"] < 100_000).all()
+
+
 def test_bands_and_depths():
     band = Band((10, 20), (5, 7))
     counted = Costs(*(np.array(v) for v in ([10, 20, 15], [5, 6, 7], [1] * 3, [1] * 3, [1] * 3)))
