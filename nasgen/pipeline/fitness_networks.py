@@ -19,6 +19,7 @@ from nasgen.networks import costs, features, topology
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.cell_generator import conditions_of
 from nasgen.pipeline.chunks import encode_all
+from nasgen.pipeline.environment import release_memory
 from nasgen.pipeline.examples import examples_of
 from nasgen.pipeline.generators import design
 from nasgen.pipeline.problems import make_problem
@@ -103,6 +104,7 @@ def search_band(
         options = dict(fitness=PREDICTED_ACCURACY, steps=asked.steps)
         problem = make_problem(keys["problem"], bundle, task, budget, examples, **options)
         state = search(keys["search"], method, problem, asked.scores)
+        release_memory()
         order = np.argsort(-scores(state, problem), kind="stable")
         inside = order[band.holds(Costs(*(column[order] for column in state.costs)))]
         ranks = np.geomspace(1, max(len(inside), 1), asked.each).round().astype(int) - 1
