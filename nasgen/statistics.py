@@ -10,13 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float, Real
+from jaxtyping import Float, Int, Real
 from scipy.stats import t
 
 Values = Real[np.ndarray, " items"]
 Counts = Real[np.ndarray, "*samples items"]
 
 TOP = 0.1  # the share of the best by accuracy in `spearman_top`
+
+
+def down_the_ranks(num: int, last: int) -> Int[np.ndarray, " num"]:
+    """`num` different places from 0 on, ever further apart, up to below `last` where there are so
+    many."""
+    places = np.geomspace(1, max(last, num, 1), num).round().astype(int) - 1
+    return np.maximum(places, np.arange(num))
 
 
 def ranks(values: Values, weights: Counts) -> Float[np.ndarray, "*samples items"]:

@@ -33,7 +33,6 @@ from nasgen.types import Architecture, Budget, Task
 
 OPEN = SPACES["open"]
 BEST = {"cifar": "hgen_cifar_1m", "imagenet450m": "hgen_imagenet_450m"}  # of each set
-KEYS = "problem", "batch", "search"  # of a seed
 PARAMS = {"cifar": 1_000_000}  # the budget that the paper names; elsewhere the authors' largest
 RULES = {
     **COMMON,
@@ -68,11 +67,12 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     found: dict[str, list[dict[str, Any]]] = {}
     for name, side in sides.items():
         for seed in config.seeds:
-            problem = _problem(config, bundle, name, side, seed)
+            keys = children(jax.random.key(seed), "problem", "batch", "search")
+            problem = _problem(config, bundle, name, side, keys)
             theirs, ours = f"authors_{name}_{seed}", f"nasgen_{name}_{seed}"
             works = {
                 theirs: partial(_score, workdir, theirs, side, problem),
-                ours: partial(_search, config, workdir, ours, seed, problem),
+                ours: partial(_search, config, workdir, ours, keys["search"], problem),
             }
             for stage, work in works.items():
                 run_stages(workdir, [Stage(stage, (f"{stage}.json",), work)])
@@ -89,10 +89,9 @@ def authors(name: str, num: int) -> Side:
     return Side(networks, Budget(params=PARAMS.get(name, params), macs=macs), models[0].task)
 
 
-def _problem(config: ConfigDict, bundle: Bundle, name: str, side: Side, seed: int) -> Problem:
-    keys, task = children(jax.random.key(seed), *KEYS), side.task
-    batch = examples_of(keys["batch"], task, config.batch[name])
-    return make_problem(keys["problem"], bundle, task, side.budget, batch, fitness="t_cet")
+def _problem(config: ConfigDict, bundle: Bundle, name: str, side: Side, keys) -> Problem:
+    batch = examples_of(keys["batch"], side.task, config.batch[name])
+    return make_problem(keys["problem"], bundle, side.task, side.budget, batch, fitness="t_cet")
 
 
 def _score(workdir: Workdir, stage: str, side: Side, problem: Problem) -> None:
@@ -102,9 +101,8 @@ def _score(workdir: Workdir, stage: str, side: Side, problem: Problem) -> None:
     write_json(workdir.path / f"{stage}.json", row)
 
 
-def _search(config: ConfigDict, workdir: Workdir, stage: str, seed: int, problem: Problem) -> None:
+def _search(config: ConfigDict, workdir: Workdir, stage: str, key, problem: Problem) -> None:
     method = configured("generate", config.methods.to_dict())
-    key = children(jax.random.key(seed), *KEYS)["search"]
     state = kept_search(workdir, stage, key, method, problem, config.evaluations, space=OPEN)
     write_json(workdir.path / f"{stage}.json", found_to_json(state, problem, OPEN))
 

@@ -28,7 +28,7 @@ from nasgen.networks import fitting
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline.cell_generator import write_cells
 from nasgen.pipeline.config import COMMON, MADE_UP, UserError, check, number, text, whole, wholes
-from nasgen.pipeline.examples import examples_of
+from nasgen.pipeline.examples import examples_of, made_up_task
 from nasgen.pipeline.fitness import describe, expected_accuracy, predicted_accuracies
 from nasgen.pipeline.generators import counted_limits, write_macros
 from nasgen.pipeline.request import check_budget
@@ -38,7 +38,7 @@ from nasgen.report.card import table
 from nasgen.report.markdown import REPORT
 from nasgen.spaces import SPACES, graphs
 from nasgen.spaces import macro as macro_space
-from nasgen.types import Budget, Task
+from nasgen.types import Budget
 
 OPEN = SPACES["open"]
 RULES = {
@@ -84,7 +84,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     check(config, RULES)
     try:
         pretrained.find(config.pretrained, "macro")
-        check_budget(Budget(**config.budget.to_dict()), OPEN, _task(config))
+        check_budget(Budget(**config.budget.to_dict()), OPEN, made_up_task(config, "scale"))
         bundle = load_bundle(config.pretrained)
     except ValueError as error:
         raise UserError(str(error)) from None
@@ -96,7 +96,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
 
 def measure(config: ConfigDict, bundle: Bundle) -> dict[str, float]:
     """Seconds of every stage for one candidate (one score), and the bytes of a packed one."""
-    num, task = config.block, _task(config)
+    num, task = config.block, made_up_task(config, "scale")
     tasks, budgets = [task] * num, [Budget(**config.budget.to_dict())] * num
     keys = children(jax.random.key(config.seed), "macros", "conditions", "cells", "batch", "score")
     accelerated = jax.default_backend() != "cpu"
@@ -151,11 +151,6 @@ def measure(config: ConfigDict, bundle: Bundle) -> dict[str, float]:
     arrays = [*jax.tree.leaves(fitted.macros), *jax.tree.leaves(cells)]
     sent = sum(np.asarray(one).nbytes for one in arrays) / rows
     return found | {"bytes_of_an_architecture": sent}
-
-
-def _task(config: ConfigDict) -> Task:
-    size = config.task.size
-    return Task("scale", (size, size, config.task.channels), config.task.classes)
 
 
 def simulate(config: ConfigDict, measured: dict[str, float]) -> dict[str, float]:

@@ -6,6 +6,7 @@ import os
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,8 +25,8 @@ from nasgen.networks.network import Network, init_network
 from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import distributed
-from nasgen.pipeline.environment import release_memory, variables
-from nasgen.pipeline.examples import examples_of
+from nasgen.pipeline.environment import changed_variables, release_memory
+from nasgen.pipeline.examples import examples_of, made_up_task
 from nasgen.pipeline.generators import counted_limits
 from nasgen.pipeline.problems import MAX_CHANNELS, make_problem
 from nasgen.pretrained.bundle import load_bundle
@@ -35,16 +36,17 @@ from nasgen.spaces import SPACES, graphs
 from nasgen.spaces import macro as macro_space
 from nasgen.training.recipe import Recipe
 from nasgen.training.supervised import train_network
-from nasgen.types import Budget, Task
+from nasgen.types import Budget
 
 OPEN = SPACES["open"]
+_task = partial(made_up_task, name="scaling")
 _ONE_CORE = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1", "NPROC": "1"}
 
 
 def in_processes(work: Callable[..., Any], arguments: list[tuple]) -> list[Any]:
     """`work(*arguments)` of each, at the same time, in new processes of one core each."""
     cached = jax.config.jax_compilation_cache_dir
-    with variables(_ONE_CORE):
+    with changed_variables(_ONE_CORE):
         with get_context("spawn").Pool(len(arguments), _begin, (cached,)) as pool:
             return pool.starmap(work, arguments, chunksize=1)
 
@@ -138,11 +140,6 @@ def soaked(config: ConfigDict) -> dict[str, float]:
         options = dict(seed=0, workdir=Path(folder), on_metrics=note, label=None)
         train_network(Network(plan), variables, data, recipe, **options)
     return found | {"steps/early": rows[0], "steps/late": rows[-1]}
-
-
-def _task(config: ConfigDict) -> Task:
-    size = config.task.size
-    return Task("scaling", (size, size, config.task.channels), config.task.classes)
 
 
 def _networks(config: ConfigDict, key, num: int) -> list[Plan]:

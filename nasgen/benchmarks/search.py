@@ -32,7 +32,7 @@ from nasgen.pipeline.config import (
     whole,
     wholes,
 )
-from nasgen.pipeline.examples import examples_of
+from nasgen.pipeline.examples import examples_of, made_up_task
 from nasgen.pipeline.kept_search import found_to_json, kept_search
 from nasgen.pipeline.problems import make_problem
 from nasgen.pipeline.request import check_budget
@@ -46,10 +46,9 @@ from nasgen.search.pareto import hypervolume, objectives, pareto_set
 from nasgen.search.problem import BudgetError, Problem
 from nasgen.spaces import SPACES
 from nasgen.statistics import median_with_interval
-from nasgen.types import Budget, Task
+from nasgen.types import Budget
 
 OURS, MARK = "generate", "evolution"
-KEYS = "problem", "batch", "search"  # of a seed
 RULES = {
     **COMMON,
     **METHODS,
@@ -69,9 +68,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
     """Searches, seed by seed, then writes results.json, report.md and the pictures. Raises
     UserError for a config that is off."""
     check(config, RULES)
-    task = Task(
-        "bench", (config.task.size, config.task.size, config.task.channels), config.task.classes
-    )
+    task = made_up_task(config, "bench")
     budget = Budget(**config.budget.to_dict())
     if config.fitness not in PROXIES:
         raise UserError(
@@ -91,13 +88,14 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
         raise UserError(str(error)) from None
     stages = []
     for seed in config.seeds:
-        keys = children(jax.random.key(seed), *KEYS)
+        keys = children(jax.random.key(seed), "problem", "batch", "search")
         batch = examples_of(keys["batch"], task, config.batch)
         problem = make_problem(
             *(keys["problem"], bundle, task, budget, batch), fitness=config.fitness
         )
         for name in methods(config):
-            work = partial(_search, config, workdir, name, seed, problem)
+            key = jax.random.fold_in(keys["search"], SEARCHES.index(name))
+            work = partial(_search, config, workdir, name, seed, problem, key)
             stages.append(Stage(f"{name}_{seed}", (_file(name, seed),), work))
     for stage in stages:
         run_stages(workdir, [stage])
@@ -112,10 +110,10 @@ def methods(config: ConfigDict) -> list[str]:
     return [name for name in SEARCHES if config.evaluations[name]]
 
 
-def _search(config: ConfigDict, workdir: Workdir, name: str, seed: int, problem: Problem) -> None:
+def _search(
+    config: ConfigDict, workdir: Workdir, name: str, seed: int, problem: Problem, key
+) -> None:
     method, compiled = configured(name, config.methods.to_dict()), CLOCK.seconds
-    keys = children(jax.random.key(seed), *KEYS)
-    key = jax.random.fold_in(keys["search"], SEARCHES.index(name))
     space = SPACES[pretrained.space_of(config.pretrained, "cells")]
     try:
         state = kept_search(
@@ -187,7 +185,7 @@ def front(row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 def cut(row: dict[str, Any], num: int) -> dict[str, Any]:
     """The first scores that a method asked."""
-    return row | {name: row[name][:num] for name in ("scores", "curve", "params", "macs")}
+    return row | {name: row[name][:num] for name in ("scores", "params", "macs")}
 
 
 def hypervolumes(config: ConfigDict, found: dict[str, list[dict]]) -> dict[str, list[float]]:

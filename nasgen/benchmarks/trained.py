@@ -37,13 +37,14 @@ from nasgen.pipeline.config import (
     whole,
 )
 from nasgen.pipeline.examples import examples_of
-from nasgen.pipeline.fitness import predicted_accuracies
+from nasgen.pipeline.fitness import accuracies_by_scores
 from nasgen.pipeline.fitness_training import CHEAP
 from nasgen.pipeline.request import check_budget
 from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.pretrained.bundle import Bundle
 from nasgen.proxies import PROXIES
 from nasgen.proxies.engine import score
+from nasgen.published import handmade
 from nasgen.report.trained import write_report
 from nasgen.statistics import bootstrap_weights, interval_of_mean, spearman, with_interval
 from nasgen.types import Budget
@@ -71,12 +72,8 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
         raise UserError(f"`config.entrants` must name at least one of {', '.join(ENTRANTS)}.")
     contest.check_settings(config)
     budget = Budget(**config.budget.to_dict())
-    if budget.latency_ms is not None or not any(budget.counted.values()):
-        raise UserError(
-            "`config.budget` must bound params, MACs or activation memory, and not latency; "
-            f"got {budget}."
-        )
     try:
+        handmade.check_bounds(budget)
         dataset = data.load(config.task.name, seed=config.seed, **task_options(config))
         check_budget(budget, OPEN, dataset.task)
     except ValueError as error:
@@ -145,17 +142,16 @@ def _by_steps(
     if len(once) < 4:
         return {}
     plans = [make_plan(one.architecture, OPEN.ops, dataset.task) for one in once]
-    columns = {}
-    for name in ("params", "macs", "depth"):
-        columns[name] = np.array([getattr(one.costs, name) for one in once])
     keys = children(jax.random.key(config.seed), "weights", "batch")
     batch = examples_of(keys["batch"], dataset, config.score_batch)
     rng = np.random.default_rng(config.seed)
     weights = bootstrap_weights(rng, config.bootstrap, len(once))
-    asked = bundle.accuracy.scored, plans, dataset.task, *batch, keys["weights"]
-    predicted = predicted_accuracies(*asked, config.steps)
-    proxies = {name: PROXIES[name] for name in CHEAP}
-    columns |= score(plans, proxies, keys["weights"], *batch).values
+    proxies = {name: PROXIES[name] for name in CHEAP}  # those that are predicted from among them
+    columns = score(plans, proxies, keys["weights"], *batch).values
+    asked = bundle.accuracy.scored, plans, columns, config.score_batch
+    predicted = accuracies_by_scores(*asked, config.steps)
+    for name in ("params", "macs", "depth"):
+        columns[name] = np.array([getattr(one.costs, name) for one in once])
     figures: dict[str, Any] = {}
     for place, steps in enumerate(config.steps):
         accuracy = np.array([one.accuracies[:, place].mean() for one in once])

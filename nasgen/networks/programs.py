@@ -139,8 +139,7 @@ def lowered(signature: Signature, device: jax.Device | None = None) -> jax.stage
 
 
 def _build(signature: Signature, device: jax.Device | None) -> Callable:
-    with jax.enable_x64(signature.dtype == np.float64):
-        return lowered(signature, device).compile(compiler_options=_OPTIONS)
+    return lowered(signature, device).compile(compiler_options=_OPTIONS)
 
 
 PROGRAMS = Programs()

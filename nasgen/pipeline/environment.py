@@ -42,7 +42,7 @@ def environment() -> dict[str, Any]:
 
 
 @contextmanager
-def variables(changed: Mapping[str, str]) -> Iterator[None]:
+def changed_variables(changed: Mapping[str, str]) -> Iterator[None]:
     """Some environment variables as given, for what is started inside; then as they were."""
     before = {name: os.environ.get(name) for name in changed}
     os.environ |= changed

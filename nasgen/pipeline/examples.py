@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
+from ml_collections import ConfigDict
 
 from nasgen.data.natural import natural_batch
 from nasgen.data.task import Dataset, Split
@@ -24,3 +25,9 @@ def examples_of(key: Key[Array, ""], source: Dataset | Task, num: int) -> Split:
     rows = generator(key).choice(examples, num, replace=False)
     y = standardised(jnp.asarray(source.train.y[rows]), units_of(source))
     return Split(np.asarray(source.train.x[rows], np.float32), np.asarray(y))
+
+
+def made_up_task(config: ConfigDict, name: str) -> Task:
+    """The task without examples that the keys of `config.MADE_UP` tell."""
+    size = config.task.size
+    return Task(name, (size, size, config.task.channels), config.task.classes)

@@ -30,6 +30,7 @@ from nasgen.search.state import scores
 from nasgen.spaces import SPACES, graphs
 from nasgen.spaces import macro as macro_space
 from nasgen.spaces.formats import architecture_to_json
+from nasgen.statistics import down_the_ranks
 from nasgen.training.progress import announce
 from nasgen.types import Architecture, Budget, Costs, Task
 
@@ -107,8 +108,8 @@ def search_band(
         release_memory()
         order = np.argsort(-scores(state, problem), kind="stable")
         inside = order[band.holds(Costs(*(column[order] for column in state.costs)))]
-        ranks = np.geomspace(1, max(len(inside), 1), asked.each).round().astype(int) - 1
-        taken = [state.architectures[i] for i in inside[np.unique(ranks[ranks < len(inside)])]]
+        places = down_the_ranks(min(asked.each, len(inside)), len(inside))
+        taken = [state.architectures[i] for i in inside[places]]
         found |= {str(one): one for one in taken}
         announce("searched", f"{task.name}: {min(len(found), num)} of {num} networks")
         if len(found) >= num:

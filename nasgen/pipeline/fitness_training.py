@@ -23,7 +23,7 @@ from nasgen.data.task import Dataset, Split
 from nasgen.keys import generator
 from nasgen.networks.plans.open import make_plan
 from nasgen.networks.programs import PROGRAMS
-from nasgen.pipeline.environment import keep_memory, variables
+from nasgen.pipeline.environment import changed_variables, keep_memory
 from nasgen.proxies import PROXIES, Proxy
 from nasgen.proxies.engine import score
 from nasgen.spaces import SPACES
@@ -63,7 +63,9 @@ def save_data(folder: Path, dataset: Dataset, num_train: int, num_evaluation: in
 
 
 def _evenly(split: Split, num: int) -> Split:
-    places = np.linspace(0, len(split.y) - 1, min(num, len(split.y))).round().astype(int)
+    if num >= len(split.y):
+        return split
+    places = np.linspace(0, len(split.y) - 1, num).round().astype(int)
     return Split(*(array[places] for array in split))
 
 
@@ -91,7 +93,7 @@ def train_all(
     cached = jax.config.jax_compilation_cache_dir
     start = dict(mp_context=get_context("spawn"), initializer=_begin, initargs=(cached,))
     with (
-        variables(_ONE_THREAD),
+        changed_variables(_ONE_THREAD),
         progress(len(rows), start=len(rows) - len(left), label="training networks") as report,
         ProcessPoolExecutor(workers, **start) as pool,
     ):

@@ -67,6 +67,14 @@ FAMILIES = {"resnet": resnet(), "mobilenet_v2": mobilenet_v2()}
 MODELS = {"resnet20": FAMILIES["resnet"], "mobilenet_v2": FAMILIES["mobilenet_v2"]}
 
 
+def check_bounds(budget: Budget) -> None:
+    """Raises ValueError for a budget that bounds no counted cost, or latency."""
+    if budget.latency_ms is not None or not any(budget.counted.values()):
+        raise ValueError(
+            f"`budget` must bound params, MACs or activation memory, and not latency; got {budget}."
+        )
+
+
 def scaled_to(family: str, budget: Budget, task: Task) -> Architecture:
     """The largest network of a family within a budget: widths in proportion, then one by one, in
     steps of 8, as those of generated networks are fitted (`networks/fitting`); fewer blocks only
@@ -85,11 +93,8 @@ def scaled_to(family: str, budget: Budget, task: Task) -> Architecture:
 
 def fitted_to(start: Architecture, budget: Budget, task: Task, *, name: str) -> Architecture:
     """The same of any architecture. name: for the error."""
+    check_bounds(budget)
     bounds = budget.counted.values()
-    if budget.latency_ms is not None or not any(bounds):
-        raise ValueError(
-            f"`budget` must bound params, MACs or activation memory, and not latency; got {budget}."
-        )
     limits = np.array([[np.inf if bound is None else bound for bound in bounds]], np.float64)
     cells = graphs.pack(start.cells)
     macros, used = fitting.fit(macro.pack([start.macro]), cells, OPS, [task], limits)

@@ -18,6 +18,7 @@ from nasgen.benchmarks.tabular import gaussian_process
 from nasgen.benchmarks.tabular.table import Table
 from nasgen.benchmarks.tabular.writer import Known, Refit
 from nasgen.keys import children, generator
+from nasgen.statistics import down_the_ranks
 
 _MAX_ROUNDS = 1_000  # with bounds that hardly any network keeps, many find nothing
 _ASKED = (0.98, 1.0)  # quantiles of the labels of the sample, between which accuracy is asked for
@@ -86,8 +87,7 @@ def spread(
     half: networks that are all alike would teach the process little."""
     order = rows[np.argsort(-scores[rows], kind="stable")]
     num = min(num, len(order))
-    ranks = np.geomspace(1, max(len(order) // 2, num, 1), num).round().astype(int) - 1
-    return order[np.maximum(ranks, np.arange(num))]
+    return order[down_the_ranks(num, len(order) // 2)]
 
 
 def standardised(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
