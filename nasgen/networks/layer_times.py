@@ -1,8 +1,8 @@
 """Where a network's time goes: each layer's compiled programs, timed one after the other.
 
 In one compiled program for the whole network, which `latency` measures, XLA fuses neighbours and
-dispatches once, so that the sum is another. These times say which layers are dear, and need no
-compile beyond the programs that scores of the same batch have made.
+dispatches once, so that the sum is another. These times say which layers are dear. Where JAX's
+default device is a processor, scores of the same batch have compiled what they need.
 """
 
 import time
@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from nasgen.networks import padding, walks
 from nasgen.networks.plan import Plan
-from nasgen.networks.programs import PROGRAMS, Programs
+from nasgen.networks.programs import Programs, programs_on
 
 _FEWEST, _MOST = 3, 40  # walks; the first one may compile
 _UNKNOWN = ("squeeze", "excite")  # kinds of layers that no walk knows
@@ -25,11 +25,12 @@ def can_time(plan: Plan) -> bool:
 
 
 def layer_times(
-    plan: Plan, *, batch: int, seconds: float = 2.0, programs: Programs = PROGRAMS
+    plan: Plan, *, batch: int, seconds: float = 2.0, programs: Programs | None = None
 ) -> Float[np.ndarray, " steps"]:
     """Milliseconds of each step, forward, for so many examples at once: the least of some walks,
     `_FEWEST` to `_MOST` in about so many seconds. What serves several steps, as a sum that they
-    read, counts for the first of them."""
+    read, counts for the first of them. programs: by default those of JAX's default device."""
+    programs = programs_on(jax.local_devices()[0]) if programs is None else programs
     rng = np.random.default_rng(0)
     weights = padding.pad_plan(plan, padding.draw_weights(rng, plan))
     images = rng.standard_normal((batch, *plan.input_shape), np.float32)

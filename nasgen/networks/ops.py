@@ -14,7 +14,9 @@ the one place that decides; `benchmarks/lowerings` measures all of it.
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 
 import jax
@@ -26,11 +28,26 @@ from jaxtyping import Array, Float, Int
 EPSILON = 1e-5  # of batch norm
 
 
+_platform: ContextVar[str | None] = ContextVar("platform", default=None)
+
+
+@contextmanager
+def lowered_for(platform: str) -> Iterator[None]:
+    """In it, what is traced is for that platform (`cpu`, ...), not for JAX's default one."""
+    token = _platform.set(platform)
+    try:
+        yield
+    finally:
+        _platform.reset(token)
+
+
 def uses_shifts(lowering: str = "auto") -> bool:
     """Whether to write convolutions as shifts and matmuls (`lowering`: auto, shifts, native)."""
     if lowering not in ("auto", "shifts", "native"):
         raise ValueError(f"`lowering` must be auto, shifts or native; got {lowering!r}.")
-    return jax.default_backend() == "cpu" if lowering == "auto" else lowering == "shifts"
+    if lowering != "auto":
+        return lowering == "shifts"
+    return (_platform.get() or jax.default_backend()) == "cpu"
 
 
 def per_channel(vector: Float[Array | np.ndarray, " channels"], x: Array) -> Array:

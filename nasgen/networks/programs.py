@@ -4,9 +4,12 @@ for each.
 A program does one of the `primitives` (ReLU, batch norm, a matmul, a depthwise convolution, ...) on
 one array shape; it is compiled once and kept. `walks` strings them together. Widths are rounded up
 to buckets (`padding`), so new macro architectures find programs that are there already. On XLA's
-CPU backend a bare matmul compiles in 10 ms, an element-wise kernel in 50-100 ms. On GPU, XLA would
-time several kernels for each product: that takes ten times as long as the compile itself, so it is
-told not to. Sums are of full float32 everywhere.
+CPU backend a bare matmul compiles in 10 ms, an element-wise kernel in 50-100 ms.
+
+They run on the host's processors, whatever JAX's default backend is: each does so little that an
+accelerator mostly waits for the next one (`benchmarks/scale` measures both). Where they are asked
+to run on a GPU, XLA is told not to time several kernels for each product, which takes ten times as
+long as the compile itself. Sums are of full float32 everywhere.
 """
 
 import threading
@@ -22,12 +25,23 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 
+from nasgen.networks.ops import lowered_for
 from nasgen.networks.primitives import PRIMITIVES
 from nasgen.precision import FULL
 from nasgen.processes import cpu_count
 
 MAX_PROGRAMS = 3072  # of some 0.4 MiB each
 _OPTIONS = {"xla_gpu_autotune_level": 0}  # which other backends do not read
+
+
+@cache
+def hosts() -> tuple[jax.Device, ...]:
+    """The host's processors, as JAX has divided them; its default devices where it was started
+    without (`JAX_PLATFORMS=cuda`)."""
+    try:
+        return tuple(jax.local_devices(backend="cpu"))
+    except RuntimeError:
+        return tuple(jax.local_devices())
 
 
 class Signature(NamedTuple):
@@ -44,7 +58,7 @@ class Programs:
     """Compiled programs by signature. Beyond `MAX_PROGRAMS`, the one that was asked for longest ago
     is dropped.
 
-    device: where they run, JAX's default if None.
+    device: where they run, the first of `hosts` if None.
     num_compiled, seconds_compile: since the start of the process (wall seconds).
     """
 
@@ -129,12 +143,17 @@ def result(signature: Signature) -> Any:
 
 
 def lowered(signature: Signature, device: jax.Device | None = None) -> jax.stages.Lowered:
-    """A signature's program before it is compiled."""
+    """A signature's program before it is compiled, for `device`, by default the first host."""
     function, arguments = _bound(signature)
-    if device is not None:
+    device = hosts()[0] if device is None else device
+    if device != jax.local_devices()[0]:
         place = SingleDeviceSharding(device)
         arguments = [jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=place) for a in arguments]
-    with jax.enable_x64(signature.dtype == np.float64), jax.default_matmul_precision(FULL):
+    with (
+        jax.enable_x64(signature.dtype == np.float64),
+        jax.default_matmul_precision(FULL),
+        lowered_for(device.platform),
+    ):
         return jax.jit(function).lower(*arguments)
 
 
@@ -147,5 +166,5 @@ PROGRAMS = Programs()
 
 @cache
 def programs_on(device: jax.Device) -> Programs:
-    """The programs of one device of this process: `PROGRAMS` for the default one."""
-    return PROGRAMS if device == jax.local_devices()[0] else Programs(device)
+    """The programs of one device of this process: `PROGRAMS` for the first of `hosts`."""
+    return PROGRAMS if device == hosts()[0] else Programs(device)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
@@ -48,9 +49,11 @@ def accuracy_scores(
     images: Float[np.ndarray, "batch height width channels"],
     labels: Int[np.ndarray, " batch"],
     key: Key[Array, ""],
+    *,
+    devices: Sequence[jax.Device] | None = None,
 ) -> dict[str, Float[np.ndarray, " plans"]]:
     """The scores that `predicted_accuracy` reads, by name: its one exact scoring of each network.
-    Raises ValueError where a plan is for another task."""
+    devices: as in `engine.score`. Raises ValueError where a plan is for another task."""
     for plan in plans:
         if (plan.input_shape, plan.num_classes) != (tuple(task.input_shape), task.num_classes):
             raise ValueError(
@@ -59,7 +62,8 @@ def accuracy_scores(
             )
     if not plans:
         return {name: np.zeros(0) for name in SCORES}
-    return score(plans, {name: PROXIES[name] for name in SCORES}, key, images, labels).values
+    proxies = {name: PROXIES[name] for name in SCORES}
+    return score(plans, proxies, key, images, labels, devices=devices).values
 
 
 def accuracies_by_scores(

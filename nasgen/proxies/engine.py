@@ -1,8 +1,8 @@
-"""Scores many different networks without a compile for each, on every device of every process.
+"""Scores many different networks without a compile for each, on all processors of every process.
 
 Each network is planned, its programs are compiled where they are missing (all at once, several at a
 time), then it is walked once for every pass that the proxies need. Processes take every n-th
-network, devices of a process the next that is left; no score depends on who computed it.
+network, walkers of a process the next that is left; no score depends on who computed it.
 """
 
 import hashlib
@@ -20,11 +20,12 @@ from nasgen import processes
 from nasgen.keys import generator
 from nasgen.networks.padding import draw_weights
 from nasgen.networks.plan import Plan
-from nasgen.networks.programs import Programs, programs_on
+from nasgen.networks.programs import Programs, hosts, programs_on
 from nasgen.proxies.passes import PASSES, compile_for, draw, run_passes
 from nasgen.proxies.proxy import Ensemble, Passes, Proxy
 
 _TOGETHER = 16  # networks whose programs are compiled at once: fewer programs than are kept
+_A_WALK, _MOST_WALKS = 2, 8  # processors of one walk; walks at a time, of one interpreter
 
 
 class Scores(NamedTuple):
@@ -51,9 +52,9 @@ def score(
 
     All networks draw their weights from the same key, so a score does not depend on its neighbours
     (an ensemble's does, by definition; its parts must be among `proxies`). double: passes in
-    float64, exact to rounding and slower. devices: of this process, by default all. threads: that
-    compile for them, by default one a processor. `on_scored` is told how many of this process's are
-    done.
+    float64, exact to rounding and slower. devices: of this process, by default `programs.hosts`.
+    threads: to compile and to walk with, by default one a processor. `on_scored` is told how many
+    of this process's are done.
 
     Raises ValueError for an empty `proxies`, an unknown pass or part, images of another shape,
     targets that are not for a network's outputs, and where a proxy returns no number.
@@ -83,13 +84,14 @@ def score(
 
     indices = list(range(processes.index(), len(plans), processes.count()))
     mine = [plans[index] for index in indices]
-    devices = jax.local_devices() if devices is None else devices
+    devices = hosts() if devices is None else devices
     each = max((threads or processes.cpu_count()) // len(devices), 1)
+    walkers = [device for device in devices for _ in range(_walks(device, each))]
     found: list[Any] = []
     for start in range(0, len(mine), _TOGETHER):
         told = lambda done, before=start: on_scored(before + done)  # noqa: E731
         some = mine[start : start + _TOGETHER]
-        found += _over_devices(some, devices, prepare, score_one, double, told)
+        found += _over_devices(some, walkers, prepare, score_one, double, told)
     found = _from_all_processes(dict(zip(indices, found, strict=True)), plans)
     values = {name: np.full(len(plans), np.nan) for name in proxies}
     reasons: dict[tuple[str, int], str] = {}
@@ -102,24 +104,33 @@ def score(
     return Scores(values, reasons)
 
 
+def _walks(device: jax.Device, threads: int) -> int:
+    """Walks at a time on a device: several on many processors, one on an accelerator."""
+    return min(max(threads // _A_WALK, 1), _MOST_WALKS) if device.platform == "cpu" else 1
+
+
 def _over_devices(
     plans: Sequence[Plan],
-    devices: Sequence[jax.Device],
+    walkers: Sequence[jax.Device],
     prepare: Callable[[Programs, Sequence[Plan]], None],
     score_one: Callable[[Plan, Programs], Any],
     double: bool,
     on_scored: Callable[[int], None],
 ) -> list[Any]:
-    """`score_one` of every plan, one thread a device; each takes the next plan that is left."""
+    """`score_one` of every plan, one thread a walker, which is told its device and takes the next
+    plan that is left."""
     found: list[Any] = [None] * len(plans)
     left, lock = iter(range(len(plans))), threading.Lock()
     done = 0
+
+    def begin(device: jax.Device) -> None:
+        with jax.enable_x64(double):
+            prepare(programs_on(device), plans)
 
     def work(device: jax.Device) -> None:
         nonlocal done
         programs = programs_on(device)
         with jax.enable_x64(double):
-            prepare(programs, plans)
             while True:
                 with lock:
                     index = next(left, None)
@@ -130,11 +141,13 @@ def _over_devices(
                     done += 1
                     on_scored(done)
 
-    if len(devices) == 1:
-        work(devices[0])
-    else:
-        with ThreadPoolExecutor(len(devices)) as pool:
-            list(pool.map(work, devices))
+    if len(walkers) == 1:
+        begin(walkers[0])
+        work(walkers[0])
+        return found
+    with ThreadPoolExecutor(len(walkers)) as pool:
+        list(pool.map(begin, dict.fromkeys(walkers)))
+        list(pool.map(work, walkers))
     return found
 
 

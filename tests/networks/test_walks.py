@@ -13,7 +13,7 @@ from nasgen.networks.network import Network, linear_part
 from nasgen.networks.padding import bucket
 from nasgen.networks.plan import Plan
 from nasgen.networks.plans.open import make_plan
-from nasgen.networks.programs import PROGRAMS, Programs, Signature
+from nasgen.networks.programs import PROGRAMS, Programs, Signature, lowered
 from nasgen.proxies import passes
 from nasgen.spaces import SPACES
 from nasgen.types import KINDS, Architecture, Cell, MacroArchitecture, Op, Stage, Task, sides
@@ -297,6 +297,14 @@ def test_programs_are_kept_and_what_was_asked_for_longest_ago_dropped(monkeypatc
     x = np.array([[-1, 2], [3, -4]], np.float32).reshape(2, 2, 1, 1)
     np.testing.assert_array_equal(programs.run("relu", (), x), np.maximum(x, 0))
     assert programs.num_compiled == 4 and programs.seconds_compile > 0
+
+
+def test_programs_are_lowered_for_the_host_whatever_the_default_backend(monkeypatch):
+    signature = Signature("depthwise", (2, 4, 4, 8), (3, 3, 1, 1, 0))
+    for_cpu = lowered(signature).as_text()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert ops.uses_shifts() is False
+    assert lowered(signature).as_text() == for_cpu and "convolution" not in for_cpu
 
 
 def test_each_example_alone_is_a_batch_of_one():

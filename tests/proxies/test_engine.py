@@ -61,6 +61,10 @@ def test_three_devices_score_as_one():
     assert repr(json.loads(done.stdout)) == repr(some_scores(6))  # nan equals nan here
 
 
+def test_several_walks_at_a_time_score_as_one():
+    assert repr(some_scores(6, threads=8)) == repr(some_scores(6, threads=1))
+
+
 @pytest.mark.slow
 def test_two_processes_score_as_one():
     port = free_port()
