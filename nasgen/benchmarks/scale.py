@@ -9,10 +9,9 @@ among them, use its cores; nothing overlaps; after each round every host sends i
 others.
 
 core_seconds/STAGE: of one candidate, or of one score. device_seconds/STAGE: the same of stages that
-ran on an accelerator here. seconds/STAGE: by the clock, wherever it ran. seconds_first/STAGE: by
+ran on an accelerator here, and, no stage, of a score that is made there. seconds_first/STAGE: by
 the clock, of all that were timed together, the first time, with compiling unless the cache of
-programs had it. seconds_of_a_score_on_the_device: where there is an accelerator, whose programs
-scores do not use. hours/HOSTS/STAGE and hours/HOSTS/total. share_of_hosts/HOSTS: of the total, what
+programs had it. hours/HOSTS/STAGE and hours/HOSTS/total. share_of_hosts/HOSTS: of the total, what
 stages of the host take.
 """
 
@@ -80,6 +79,7 @@ STAGES = {
     "rank": Part(False),
     "score": Part(False, of_scored=True),
 }
+THERE = "score on an accelerator"  # no stage: scores are made by the host
 
 
 def run(config: ConfigDict, workdir: Workdir) -> None:
@@ -107,20 +107,16 @@ def measure(config: ConfigDict, bundle: Bundle) -> dict[str, float]:
     found: dict[str, float] = {}
 
     def timed(name: str, work: Callable[[], Any], count: int) -> Any:
-        on_device = accelerated and STAGES[name].on_device
+        on_device = accelerated and (name == THERE or STAGES[name].on_device)
+        clock = time.perf_counter if on_device else time.process_time
         started = time.perf_counter()
         work()  # compiles
         found[f"seconds_first/{name}"] = time.perf_counter() - started
-        started, of_cores = time.perf_counter(), time.process_time()
+        started = clock()
         for _ in range(config.repeats):
             result = jax.block_until_ready(work())
-        each = config.repeats * count
-        of_cores = (time.process_time() - of_cores) / each
-        seconds = found[f"seconds/{name}"] = (time.perf_counter() - started) / each
-        if on_device:
-            found[f"device_seconds/{name}"] = seconds
-        else:
-            found[f"core_seconds/{name}"] = of_cores
+        seconds = (clock() - started) / config.repeats / count
+        found[f"{'device' if on_device else 'core'}_seconds/{name}"] = seconds
         return result
 
     written = timed(
@@ -154,15 +150,11 @@ def measure(config: ConfigDict, bundle: Bundle) -> dict[str, float]:
 
     timed("rank", rank, rows)
     batch = examples_of(keys["batch"], task, config.score_batch)
-    asked = plans, task, *batch, keys["score"]
-    timed("score", lambda: accuracy_scores(*asked), len(plans))
+    asked = task, *batch, keys["score"]
+    timed("score", lambda: accuracy_scores(plans, *asked), len(plans))
     if accelerated:
         few, devices = plans[:_FEW], jax.local_devices()[:1]
-        accuracy_scores(few, *asked[1:], devices=devices)  # compiles
-        started = time.perf_counter()
-        accuracy_scores(few, *asked[1:], devices=devices)
-        seconds = (time.perf_counter() - started) / len(few)
-        found["seconds_of_a_score_on_the_device"] = seconds
+        timed(THERE, lambda: accuracy_scores(few, *asked, devices=devices), len(few))
     arrays = [*jax.tree.leaves(fitted.macros), *jax.tree.leaves(cells)]
     sent = sum(np.asarray(one).nbytes for one in arrays) / rows
     return found | {"bytes_of_an_architecture": sent}
@@ -217,4 +209,7 @@ def _page(config: ConfigDict, results: dict[str, Any]) -> str:
         f"{config.bytes_per_second:.3g} bytes a second. Neither compiling nor the pretraining of "
         "the generators is in it."
     )
+    if accelerated:
+        there = 1000 * results[f"device_seconds/{THERE}"]
+        words += f" A score that is made on the {device} takes {there:.3g} ms."
     return "\n\n".join(["# Simulated cost at scale", words, table(header, rows, right=1)]) + "\n"

@@ -26,8 +26,6 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 EPSILON = 1e-5  # of batch norm
-
-
 _platform: ContextVar[str | None] = ContextVar("platform", default=None)
 
 

@@ -78,20 +78,21 @@ def score(
             for name, value in values.items()
         }
 
-    def prepare(programs: Programs, mine: Sequence[Plan]) -> None:
-        options = dict(dtype=dtype, programs=programs, threads=each)
-        compile_for(mine, needs, len(images), **options)
-
     indices = list(range(processes.index(), len(plans), processes.count()))
     mine = [plans[index] for index in indices]
     devices = hosts() if devices is None else devices
-    each = max((threads or processes.cpu_count()) // len(devices), 1)
+    threads = threads or processes.cpu_count()
+    each = threads // len(devices)
     walkers = [device for device in devices for _ in range(_walks(device, each))]
     found: list[Any] = []
     for start in range(0, len(mine), _TOGETHER):
         told = lambda done, before=start: on_scored(before + done)  # noqa: E731
         some = mine[start : start + _TOGETHER]
-        found += _over_devices(some, walkers, prepare, score_one, double, told)
+        for programs in map(programs_on, devices):
+            options = dict(dtype=dtype, programs=programs, threads=threads)
+            with jax.enable_x64(double):
+                compile_for(some, needs, len(images), **options)
+        found += _walked(some, walkers, score_one, double, told)
     found = _from_all_processes(dict(zip(indices, found, strict=True)), plans)
     values = {name: np.full(len(plans), np.nan) for name in proxies}
     reasons: dict[tuple[str, int], str] = {}
@@ -109,10 +110,9 @@ def _walks(device: jax.Device, threads: int) -> int:
     return min(max(threads // _A_WALK, 1), _MOST_WALKS) if device.platform == "cpu" else 1
 
 
-def _over_devices(
+def _walked(
     plans: Sequence[Plan],
     walkers: Sequence[jax.Device],
-    prepare: Callable[[Programs, Sequence[Plan]], None],
     score_one: Callable[[Plan, Programs], Any],
     double: bool,
     on_scored: Callable[[int], None],
@@ -122,10 +122,6 @@ def _over_devices(
     found: list[Any] = [None] * len(plans)
     left, lock = iter(range(len(plans))), threading.Lock()
     done = 0
-
-    def begin(device: jax.Device) -> None:
-        with jax.enable_x64(double):
-            prepare(programs_on(device), plans)
 
     def work(device: jax.Device) -> None:
         nonlocal done
@@ -142,12 +138,10 @@ def _over_devices(
                     on_scored(done)
 
     if len(walkers) == 1:
-        begin(walkers[0])
         work(walkers[0])
-        return found
-    with ThreadPoolExecutor(len(walkers)) as pool:
-        list(pool.map(begin, dict.fromkeys(walkers)))
-        list(pool.map(work, walkers))
+    else:
+        with ThreadPoolExecutor(len(walkers)) as pool:
+            list(pool.map(work, walkers))
     return found
 
 
