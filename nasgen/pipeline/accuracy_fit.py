@@ -181,12 +181,12 @@ def _scaled(rows: Rows) -> tuple[Predictor, np.ndarray]:
 
 def _boosted(z: np.ndarray, target: np.ndarray) -> dict:
     model = GradientBoostingRegressor(
-        n_estimators=200,
+        n_estimators=400,
         learning_rate=0.04,
         max_depth=3,
-        min_samples_leaf=8,
+        min_samples_leaf=4,
         subsample=0.6,
-        max_features=0.3,
+        max_features=0.2,
         random_state=0,
     ).fit(z, target)
     trees = [one.tree_ for one in model.estimators_[:, 0]]

@@ -233,15 +233,32 @@ def assemble(config: ConfigDict, folder: Path) -> dict[str, Any]:
         frame = pandas.concat([parquet.read(Path(config.earlier)), frame], ignore_index=True)
         frame = frame.drop_duplicates(["architecture", "task", "seed", "long"])
     frame.to_parquet(folder / TABLE, index=False)
-    figures = {
-        "num_rows": len(frame),
-        "num_networks": len(frame.drop_duplicates(["task", "architecture"])),
-        "cpu_hours": float(frame["cpu_seconds"].sum() / 3600),
-    }
+    figures = _counts(frame)
     about = card(config, "networks of open, scored and briefly trained", figures)
     about["data"] = f"{', '.join(sorted(set(frame['task'])))}: accuracies on validation images"
+    about["earlier_commands"] = _commands(config.earlier)
     write_json(folder / CARD, about)
     return figures
+
+
+def _counts(frame) -> dict[str, Any]:
+    """How many trainings, networks (also by task and origin), and core-hours the table holds."""
+    networks = frame.drop_duplicates(["task", "architecture"])
+    counts = {"num_rows": len(frame), "num_networks": len(networks)}
+    for column in ("task", "origin"):
+        groups = networks.groupby(column)
+        counts |= {f"num_networks/{name}": len(group) for name, group in groups}
+    counts["num_long"] = int(frame["long"].sum())
+    counts["num_twice"] = len(frame[~frame["long"]]) - len(networks[~networks["long"]])
+    return counts | {"cpu_hours": float(frame["cpu_seconds"].sum() / 3600)}
+
+
+def _commands(earlier: str | None) -> list[str]:
+    """Those that made the earlier table, if its card lies beside it, the first one first."""
+    if earlier is None or not (file := Path(earlier).with_suffix(".json")).is_file():
+        return []
+    about = json.loads(file.read_text())
+    return [*about.get("earlier_commands", []), about["command"]]
 
 
 def _row(one: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:

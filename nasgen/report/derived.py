@@ -30,13 +30,6 @@ def _beaten_by(strange: str) -> Callable[[Runs], float]:
     return lambda runs: 1 - runs["bench_generation"][f"open/density/strange/{strange}"]
 
 
-def _trained(kind: str) -> Callable[[Runs], int]:
-    """Networks of the fitness table that were trained long, or twice."""
-    return lambda runs: sum(
-        runs["fitness_table"][f"config/{task}/num_{kind}"] for task in ("digits", "cifar10")
-    )
-
-
 def _images_ahead(runs: Runs) -> int:
     """By how many validation images (there are as many for the test) the winner led at last."""
     run = runs["quickstart"]
@@ -124,8 +117,6 @@ DERIVED = {
     "cells/dense_beaten_by": _beaten_by("dense"),
     "budget/asked": _asked,
     "budget/answered": _answered,
-    "fitness/trained_long": _trained("long"),
-    "fitness/trained_twice": _trained("twice"),
     "training/depthwise/nasgen": _depthwise("nasgen"),
     "training/depthwise/PyTorch": _depthwise("PyTorch"),
     **{f"authors/{name}": _over_authors(name) for name in _AUTHORS},

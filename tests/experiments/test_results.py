@@ -116,5 +116,5 @@ def test_figures_have_the_names_of_their_files_and_places(copy):
     runs = kept_results.load(copy)
     assert runs["bench_search"]["config/budget/params"] == 100_000
     assert runs["quickstart"]["finalists/rounds/0/steps"] == 60
-    assert runs["fitness_table"]["config/digits/num"] == 120
+    assert runs["fitness_table"]["config/source"] == "searched"
     assert runs["derived"]["budget/answered"] == 9_364

@@ -82,6 +82,8 @@ def test_rows_say_what_is_known_before_and_after_training(finished):
         assert len(row["train_loss"]) == last and row["cpu_seconds"] > 0
     about = json.loads((finished / "fitness_table.json").read_text())
     assert about["config"]["digits"]["num"] == 2 and "jax" in about["environment"]["packages"]
+    counts = {"num_networks": 2, "num_networks/digits": 2, "num_long": 1, "num_twice": 1}
+    assert about["figures"].items() >= counts.items() and about["earlier_commands"] == []
     results = json.loads((finished / "results.json").read_text())
     assert results["table/num_rows"] == 3 and results["finished"] is True
 
@@ -115,6 +117,11 @@ def test_what_searches_lead_to_joins_the_table(finished, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     frame = parquet.read(tmp_path / "run" / "fitness_table.parquet")
     assert list(frame["origin"][-3:]) == ["searched"] * 3 and len(frame) == 6
+    about, before = (
+        json.loads((f / "fitness_table.json").read_text()) for f in (tmp_path / "run", finished)
+    )
+    assert about["figures"]["num_networks/searched"] == 2
+    assert about["earlier_commands"] == [before["command"]]
     new = frame[frame["origin"] == "searched"]
     assert (new["params"] < 5_000).all() and (new["macs"] < 100_000).all()
 
