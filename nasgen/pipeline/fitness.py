@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key, Num
 
 from nasgen.models.accuracy import PREDICTED_ACCURACY, SCORES, Accuracy, Predictor, inputs, predict
 from nasgen.networks import features, topology
@@ -29,8 +29,8 @@ def predicted_accuracies(
     predictor: Predictor,
     plans: Sequence[Plan],
     task: Task,
-    images: Float[np.ndarray, "batch height width channels"],
-    labels: Int[np.ndarray, " batch"],
+    images: Float[np.ndarray, "batch *pixels channels"],
+    labels: Num[np.ndarray, "batch *target"],
     key: Key[Array, ""],
     steps: Sequence[int],
 ) -> Float[np.ndarray, "plans steps"]:
@@ -46,8 +46,8 @@ def predicted_accuracies(
 def accuracy_scores(
     plans: Sequence[Plan],
     task: Task,
-    images: Float[np.ndarray, "batch height width channels"],
-    labels: Int[np.ndarray, " batch"],
+    images: Float[np.ndarray, "batch *pixels channels"],
+    labels: Num[np.ndarray, "batch *target"],
     key: Key[Array, ""],
     *,
     devices: Sequence[jax.Device] | None = None,

@@ -108,3 +108,17 @@ def test_the_ablations_as_a_user_types_them(tmp_path):
         assert name in ENTRANTS and 0 <= results[f"{name}/test_accuracy/mean"] <= 1
     assert results["nasgen_params/fitness"][0] == results["nasgen_params/params"]
     assert results["nasgen_macs/fitness"][0] == results["nasgen_macs/macs"]
+
+
+@pytest.mark.slow
+def test_the_ablations_on_a_series(tmp_path):
+    waves = np.sin(np.arange(12) * np.arange(1, 121)[:, None] / 9).round(3)
+    rows = (",".join(map(str, (f"kind {i % 3}", *wave))) for i, wave in enumerate(waves))
+    (tmp_path / "waves.csv").write_text("\n".join(["label," + ",".join("abcdefghijkl"), *rows]))
+    given = {"task.name": "own", "task.path": tmp_path / "waves.csv", "max_shift": 0}
+    given |= {"num_seeds": 1, "entrants": "('nasgen', 'random')"}
+    command = _command("bench_ablations_series", tmp_path / "bench", **given)
+    assert run.main(command) == 0
+    results = json.loads((tmp_path / "bench" / "results.json").read_text())
+    assert 0 <= results["nasgen/test_accuracy/mean"] <= 1
+    assert results["nasgen/macs"] <= 600_000 and results["num_networks"] == 2
