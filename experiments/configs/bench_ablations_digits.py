@@ -13,7 +13,8 @@ def get_config() -> ConfigDict:
     """The config of the published figures."""
     config = bench_ablations.get_config()
     config.task.name = "digits"
-    config.budget = ConfigDict(dict(config.budget, params=30_000, macs=2_000_000))
+    config.budget.params = 30_000
+    config.budget.macs = 2_000_000
     config.steps = (50, 100)  # after more, most networks are right on all but a few images
     config.batch_size = 64
     config.learning_rate = 0.1

@@ -12,10 +12,11 @@ from experiments.configs import bench_ablations
 
 
 def get_config() -> ConfigDict:
-    """The config of the published figures: JapaneseVowels, nine speakers to tell apart."""
+    """A config for short series, such as JapaneseVowels: nine speakers to tell apart."""
     config = bench_ablations.get_config()
     config.task.name = "own"
-    config.budget = ConfigDict(dict(config.budget, params=30_000, macs=1_000_000))
+    config.budget.params = 30_000
+    config.budget.macs = 1_000_000
     config.steps = (50, 100)
     config.max_shift = 0
     config.flip = False

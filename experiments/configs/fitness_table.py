@@ -1,4 +1,4 @@
-"""Trains some 250 networks briefly, on digits and CIFAR-10: what the fitness is fitted on.
+"""Trains networks briefly, on digits and CIFAR-10, 240 at first: what the fitness is fitted on.
 
     NASGEN_DATA=FOLDER python experiments/run.py --config=experiments/configs/fitness_table.py \
         --workdir=runs/fitness_table
@@ -13,12 +13,12 @@ from ml_collections.config_dict import placeholder
 
 
 def get_config() -> ConfigDict:
-    """The config of the table in `results/`."""
+    """The config of the first round of the table in `results/`; RESULTS has those after it."""
     config = ConfigDict()
     config.seed = 0
     config.pipeline = "fitness_table"
     config.compilation_cache = True
-    config.pretrained = "open"  # the generator of half the networks
+    config.pretrained = "open"  # the generator of half the networks that are drawn
     config.workers = 2  # processes of one thread each; results do not depend on them
     config.earlier = placeholder(str)  # a table whose rows are kept
     config.source = "drawn"  # or "searched": networks that searches for predicted accuracy lead to
@@ -26,6 +26,7 @@ def get_config() -> ConfigDict:
     config.search = ConfigDict()
     config.search.scores = 48  # of each search
     config.search.each = 4  # networks that are taken of it, at most
+    config.search.steps = placeholder(int)  # of training that it foretells; None: the brief one's
     config.tasks = ("digits", "cifar10")
 
     config.digits = ConfigDict()

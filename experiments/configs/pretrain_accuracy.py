@@ -17,8 +17,8 @@ def get_config() -> ConfigDict:
     config.pipeline = "pretrain_accuracy"
     config.compilation_cache = True
     config.table = "results/fitness_table.parquet"
-    # trees, linear, both, or the best of them by cross-validation. A search asks about networks
-    # beyond the table, where a linear function knows no end.
+    # trees, linear, both, or best: of these by cross-validation. What a linear function foretells
+    # is highest in a corner of the table, where searches end and networks are poor.
     config.fit = "trees"
     config.folds = 10
     config.ship = False  # copy the weights into nasgen/pretrained/ under `name`

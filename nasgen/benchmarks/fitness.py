@@ -5,6 +5,9 @@ Spearman correlations are taken within groups of one task, cost band and number 
 averaged over groups; intervals are of bootstrap samples of the networks. The predictor is fitted
 anew for each held-out part: `held_out_band` leaves out one band of every task at a time,
 `held_out_data` one task.
+
+`rounds/TASK/STEPS/ORIGIN_SEED/mean`, `/best`, `/num`: what those networks of each origin and round
+of the table (rounds have seeds of their own) train to that lie in the costliest band.
 """
 
 from collections.abc import Mapping
@@ -17,6 +20,7 @@ from nasgen.benchmarks import contest, fitness_proof
 from nasgen.models.accuracy import PREDICTED_ACCURACY
 from nasgen.pipeline.accuracy_fit import FITS, Rows, groups, held_out, read_rows, read_table
 from nasgen.pipeline.config import COMMON, check, one_of, text, whole
+from nasgen.pipeline.fitness_networks import OUTSIDE
 from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.report.fitness import write_report
 from nasgen.statistics import bootstrap_weights, interval, spearman
@@ -53,7 +57,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
         expected[name] = scores[PREDICTED_ACCURACY]
     shown = {n: rows.columns[n] for n in _BY_STEPS}
     results |= by_group(rows, {PREDICTED_ACCURACY: expected["held_out_band"], **shown})
-    results |= noise(frame)
+    results |= noise(frame) | rounds(frame)
     if config.proof.num_seeds:
         results |= fitness_proof.prove(config.proof, workdir, *proof)
     write_report(workdir.path, results)
@@ -118,7 +122,7 @@ def noise(frame) -> dict[str, float]:
             continue
         gap = np.diff(np.array(twice), axis=1)[:, 0]
         variance = float(np.mean(gap**2) / 2)
-        first = brief.drop_duplicates("architecture")
+        first = brief[brief["band"] != OUTSIDE].drop_duplicates("architecture")
         within = float(first.groupby("band")[last].var().mean())
         figures |= {
             f"noise/{task}/seed_deviation": variance**0.5,
@@ -126,4 +130,19 @@ def noise(frame) -> dict[str, float]:
             f"noise/{task}/ceiling": max(1 - variance / within, 0.0) ** 0.5,
             f"noise/{task}/num_twice": len(twice),
         }
+    return figures
+
+
+def rounds(frame) -> dict[str, float]:
+    """What the networks of each round train to, see above. Diverged ones are left out."""
+    once = frame.drop_duplicates(["task", "architecture"])
+    once = once[once["band"] == once.groupby("task")["band"].transform("max")]
+    figures = {}
+    for (task, origin, seed), mine in once.groupby(["task", "origin", "seed"]):
+        for name in (n for n in mine if n.startswith("accuracy_")):
+            values = mine.loc[mine[name] > 0, name]
+            start = f"rounds/{task}/{name.removeprefix('accuracy_')}/{origin}_{seed}"
+            if len(values):
+                found = {"mean": float(values.mean()), "best": float(values.max())}
+                figures |= {f"{start}/{n}": v for n, v in {**found, "num": len(values)}.items()}
     return figures

@@ -18,6 +18,7 @@ from nasgen.data import parquet
 from nasgen.models.accuracy import SCORES, Predictor, Trees, inputs, predict
 from nasgen.networks import features, topology
 from nasgen.pipeline.config import UserError
+from nasgen.pipeline.fitness_networks import OUTSIDE
 
 
 class Rows(NamedTuple):
@@ -150,10 +151,12 @@ def held_out(rows: Rows, part: np.ndarray, fit: Callable[[Rows], Predictor]) -> 
 
 
 def groups(rows: Rows, least: int = 8) -> dict[tuple[str, int, int], np.ndarray]:
-    """Row numbers by task, band and steps, of the groups with at least so many networks."""
+    """Row numbers by task, band and steps, of the groups with at least so many networks; those
+    outside of all bands are in none."""
     found: dict[tuple[str, int, int], list[int]] = {}
-    for row, key in enumerate(zip(rows.task, rows.band, rows.steps, strict=True)):
-        found.setdefault((str(key[0]), int(key[1]), int(key[2])), []).append(row)
+    for row in np.flatnonzero(rows.band != OUTSIDE):
+        key = (str(rows.task[row]), int(rows.band[row]), int(rows.steps[row]))
+        found.setdefault(key, []).append(row)
     return {key: np.array(one) for key, one in sorted(found.items()) if len(one) >= least}
 
 

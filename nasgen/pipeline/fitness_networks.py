@@ -35,6 +35,7 @@ from nasgen.training.progress import announce
 from nasgen.types import Architecture, Budget, Costs, Task
 
 OPEN = SPACES["open"]
+OUTSIDE = -1  # the band of a network that costs less than the one it was searched for
 _BATCH, _MAX_BATCHES = 1024, 200
 _POOL = 4  # networks that fit, for each one taken
 _MAX_CHANNELS = 128
@@ -94,9 +95,10 @@ def draw_band(
 def search_band(
     bundle: Bundle, key: Key[Array, ""], dataset: Dataset, band: Band, num: int, asked: Asked
 ) -> list[tuple[str, Architecture]]:
-    """`num` networks within the band, all `searched`: of each search for predicted accuracy the
-    best, then some ever further down its ranks, since its best are edits of one another. Raises
-    ValueError where searches leave the band."""
+    """`num` networks, all `searched`: of each search for predicted accuracy the best, then some
+    ever further down its ranks, since its best are edits of one another. They keep the band's upper
+    bounds, as a user's budget; one that costs less than the band is what a search leads to, too.
+    Raises ValueError where searches find hardly any."""
     task, budget = dataset.task, Budget(params=band.params[1] - 1, macs=band.macs[1] - 1)
     method, found = configured("generate", {}), dict[str, Architecture]()
     for number in range(_MAX_BATCHES):
@@ -107,14 +109,13 @@ def search_band(
         state = search(keys["search"], method, problem, asked.scores)
         release_memory()
         order = np.argsort(-scores(state, problem), kind="stable")
-        inside = order[band.holds(Costs(*(column[order] for column in state.costs)))]
-        places = down_the_ranks(min(asked.each, len(inside)), len(inside))
-        taken = [state.architectures[i] for i in inside[places]]
+        places = down_the_ranks(min(asked.each, len(order)), len(order))
+        taken = [state.architectures[i] for i in order[places]]
         found |= {str(one): one for one in taken}
         announce("searched", f"{task.name}: {min(len(found), num)} of {num} networks")
         if len(found) >= num:
             return [("searched", one) for one in list(found.values())[:num]]
-    raise ValueError(f"hardly any network that a search for {task.name} finds lies in {band}")
+    raise ValueError(f"searches for {task.name} find hardly any network below {band}")
 
 
 def random_networks(key: Key[Array, ""], task: Task, num: int) -> list[Architecture]:

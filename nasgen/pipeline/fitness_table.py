@@ -5,9 +5,10 @@ cost, each scored by every cheap proxy and briefly trained, some of them longer,
     parts/*.npz         each network's scores and accuracies
     fitness_table.parquet, and .json: config and environment
 
-A row is one training: what is known before it (`feature_*`, `cell_*`, `latents`, `proxy_*`, costs),
-then `accuracy_STEPS` and `loss_STEPS` on validation images. Interrupted, it goes on with the next
-network. `earlier` names a table whose rows are kept: with another seed, a table grows.
+A row is one training: what is known before it (`feature_*`, `cell_*`, `latents`, `proxy_*`, costs,
+`band`: -1 for one that a search led to below its own), then `accuracy_STEPS` and `loss_STEPS` on
+validation images. Interrupted, it goes on with the next network. `earlier` names a table whose rows
+are kept: with another seed, a table grows.
 """
 
 import json
@@ -43,6 +44,7 @@ from nasgen.pipeline.stages import Stage, read_stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_json, write_results
 from nasgen.pretrained.bundle import load_accuracy, load_bundle
 from nasgen.training.brief import BriefRecipe
+from nasgen.types import Costs
 
 TABLE, CARD = "fitness_table.parquet", "fitness_table.json"
 _EVERY = 10  # trainings between two tables of what there is
@@ -72,6 +74,7 @@ RULES = {
     "source": one_of(("drawn", "searched")),
     "search.scores": whole(4, 100_000),
     "search.each": whole(1, 1_000),
+    "search.steps": optional(whole(1, 10**7)),
     "tasks": some_of(BUILT_IN),
 }
 RECIPE = ("batch_size", "learning_rate", "warmup", "max_shift", "flip")
@@ -166,7 +169,7 @@ def draw(config: ConfigDict, folder: Path) -> dict[str, Any]:
                 asked = Asked(
                     scores=config.search.scores,
                     each=config.search.each,
-                    steps=settings.steps[-1],
+                    steps=config.search.steps or settings.steps[-1],
                     batch=settings.score_batch,
                 )
                 drawn = search_band(bundle, band_key, dataset, band, each, asked)
@@ -174,11 +177,14 @@ def draw(config: ConfigDict, folder: Path) -> dict[str, Any]:
                 drawn = draw_band(bundle, band_key, dataset.task, band, each)
             columns.append(
                 [
-                    {"band": index, "origin": origin, "task": dataset.task._asdict()}
+                    {"origin": origin, "task": dataset.task._asdict()}
                     | fitness_networks.describe(bundle, dataset.task, one)
                     for origin, one in drawn
                 ]
             )
+            for row in columns[-1]:
+                inside = band.holds(Costs(**row["costs"]))
+                row["band"] = index if inside else fitness_networks.OUTSIDE
         turns = _by_turns(columns)[: settings.num]
         cut = len(turns) - settings.num_long
         common = {"seed": config.seed, "score_batch": settings.score_batch}
@@ -249,7 +255,8 @@ def _counts(frame) -> dict[str, Any]:
         groups = networks.groupby(column)
         counts |= {f"num_networks/{name}": len(group) for name, group in groups}
     counts["num_long"] = int(frame["long"].sum())
-    counts["num_twice"] = len(frame[~frame["long"]]) - len(networks[~networks["long"]])
+    brief = frame[~frame["long"]].groupby(["task", "architecture"]).size()
+    counts["num_twice"] = int((brief > 1).sum())
     return counts | {"cpu_hours": float(frame["cpu_seconds"].sum() / 3600)}
 
 
@@ -258,7 +265,7 @@ def _commands(earlier: str | None) -> list[str]:
     if earlier is None or not (file := Path(earlier).with_suffix(".json")).is_file():
         return []
     about = json.loads(file.read_text())
-    return [*about.get("earlier_commands", []), about["command"]]
+    return [*about.get("earlier_commands", []), about.get("command", "unknown")]
 
 
 def _row(one: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:

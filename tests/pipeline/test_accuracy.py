@@ -15,6 +15,7 @@ from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import accuracy_fit
 from nasgen.pipeline.accuracy_fit import FITS, read_rows
 from nasgen.pipeline.fitness import predicted_accuracies
+from nasgen.pipeline.fitness_networks import OUTSIDE
 from nasgen.pretrained.bundle import load_accuracy, save_accuracy
 from nasgen.types import Architecture, MacroArchitecture, Stage, Task
 from tests.networks.test_walks import CELLS, OPEN
@@ -38,6 +39,7 @@ def frame():
     table |= {n: rng.integers(10, 99, num) for n in ("params", "macs")}
     table |= {"depth": depth, "band": np.arange(num) % 2, "score_batch": np.full(num, 16)}
     table |= {"seed": np.zeros(num, int), "long": np.zeros(num, bool)}
+    table["origin"] = np.full(num, "random")
     table["task"] = np.where(np.arange(num) % 4 < 2, "digits", "cifar10")
     table["architecture"] = [str(i) for i in range(num)]
     made = pandas.DataFrame(table)
@@ -64,6 +66,13 @@ def test_rows_are_standardised_and_twins_are_averaged(frame):
     assert rows.names[0] == "log_steps" and set(np.exp(rows.x[:, 0]).round()) == {10, 40}
     late = rows.accuracy[rows.steps == 40]
     assert late[0] == pytest.approx(0.995 * frame["accuracy_40"][0])
+
+
+def test_who_costs_less_than_every_band_is_in_no_group(frame):
+    rows = read_rows(frame)
+    rows = rows._replace(band=np.where(rows.network < 40, OUTSIDE, rows.band))
+    members = np.concatenate(list(accuracy_fit.groups(rows).values()))
+    assert sorted(members) == np.flatnonzero(rows.network >= 40).tolist()
 
 
 @pytest.mark.parametrize("name", FITS)
@@ -172,6 +181,10 @@ def test_the_benchmark_as_a_user_types_it(table, tmp_path):
     assert results["by_steps/digits/40/depth/spearman"] < 0
     assert 0 < results["noise/cifar10/seed_deviation"] < results["noise/cifar10/band_deviation"]
     assert "| predicted_accuracy |" in page and "## Noise" in page
+    frame = pandas.read_parquet(table)
+    first = frame[(frame["task"] == "digits") & (frame["band"] == 1)]["accuracy_40"][:40]
+    found = {n: results[f"rounds/digits/40/random_0/{n}"] for n in ("mean", "best", "num")}
+    assert found == pytest.approx({"mean": first.mean(), "best": first.max(), "num": 40})
 
 
 @pytest.mark.slow

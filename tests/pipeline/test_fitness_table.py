@@ -16,7 +16,7 @@ from nasgen.data.task import Dataset, Split
 from nasgen.networks import costs
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import fitness_training
-from nasgen.pipeline.fitness_networks import OPEN, Band, spread
+from nasgen.pipeline.fitness_networks import OPEN, OUTSIDE, Band, spread
 from nasgen.spaces.formats import architecture_from_json
 from nasgen.types import Costs, Task
 
@@ -124,6 +124,8 @@ def test_what_searches_lead_to_joins_the_table(finished, tmp_path):
     assert about["earlier_commands"] == [before["command"]]
     new = frame[frame["origin"] == "searched"]
     assert (new["params"] < 5_000).all() and (new["macs"] < 100_000).all()
+    inside = (new["params"] >= 500) & (new["macs"] >= 1_000)
+    assert (new["band"] == np.where(inside, 0, OUTSIDE)).all()
 
 
 def test_bands_and_depths():
