@@ -10,7 +10,7 @@ from experiments.configs import bench_ablations
 
 
 def get_config() -> ConfigDict:
-    """The config of the published figures."""
+    """Its budget is the quickstart's."""
     config = bench_ablations.get_config()
     config.task.name = "digits"
     config.budget.params = 30_000

@@ -18,9 +18,17 @@ from ml_collections import ConfigDict
 
 from nasgen.benchmarks import contest, fitness_proof
 from nasgen.models.accuracy import PREDICTED_ACCURACY
-from nasgen.pipeline.accuracy_fit import FITS, Rows, groups, held_out, read_rows, read_table
+from nasgen.pipeline.accuracy_fit import (
+    FITS,
+    OUTSIDE,
+    Rows,
+    groups,
+    held_out,
+    measured_steps,
+    read_rows,
+    read_table,
+)
 from nasgen.pipeline.config import COMMON, check, one_of, text, whole
-from nasgen.pipeline.fitness_networks import OUTSIDE
 from nasgen.pipeline.workdir import Workdir, write_results
 from nasgen.report.fitness import write_report
 from nasgen.statistics import bootstrap_weights, interval, spearman
@@ -114,8 +122,7 @@ def noise(frame) -> dict[str, float]:
     figures = {}
     for task, mine in frame.groupby("task"):
         brief = mine[~mine["long"]]
-        measured = [n for n in brief if n.startswith("accuracy_") and brief[n].notna().any()]
-        last = max(measured, key=lambda name: int(name.removeprefix("accuracy_")))
+        last = f"accuracy_{measured_steps(brief.dropna(axis='columns', how='all'))[-1]}"
         pairs = brief.groupby("architecture")[last]
         twice = [one.to_numpy()[:2] for _, one in pairs if len(one) > 1]
         if not twice:
@@ -139,10 +146,11 @@ def rounds(frame) -> dict[str, float]:
     once = once[once["band"] == once.groupby("task")["band"].transform("max")]
     figures = {}
     for (task, origin, seed), mine in once.groupby(["task", "origin", "seed"]):
-        for name in (n for n in mine if n.startswith("accuracy_")):
-            values = mine.loc[mine[name] > 0, name]
-            start = f"rounds/{task}/{name.removeprefix('accuracy_')}/{origin}_{seed}"
+        for steps in measured_steps(mine):
+            values = mine[f"accuracy_{steps}"][mine[f"accuracy_{steps}"] > 0]
             if len(values):
-                found = {"mean": float(values.mean()), "best": float(values.max())}
-                figures |= {f"{start}/{n}": v for n, v in {**found, "num": len(values)}.items()}
+                start = f"rounds/{task}/{steps}/{origin}_{seed}"
+                figures[f"{start}/mean"] = float(values.mean())
+                figures[f"{start}/best"] = float(values.max())
+                figures[f"{start}/num"] = len(values)
     return figures

@@ -18,7 +18,8 @@ from nasgen.data import parquet
 from nasgen.models.accuracy import SCORES, Predictor, Trees, inputs, predict
 from nasgen.networks import features, topology
 from nasgen.pipeline.config import UserError
-from nasgen.pipeline.fitness_networks import OUTSIDE
+
+OUTSIDE = -1  # the band of a network that costs less than the band it was searched for
 
 
 class Rows(NamedTuple):
@@ -58,10 +59,15 @@ def read_table(path: str):
     return frame
 
 
+def measured_steps(frame) -> list[int]:
+    """After how many steps some network was judged, ascending."""
+    return sorted(int(n.removeprefix("accuracy_")) for n in frame if n.startswith("accuracy_"))
+
+
 def read_rows(frame) -> Rows:
     """Rows of the table (a data frame), one for each number of steps that a network was judged at;
     of networks trained twice, the mean accuracy."""
-    steps = sorted(int(n.removeprefix("accuracy_")) for n in frame if n.startswith("accuracy_"))
+    steps = measured_steps(frame)
     measured = [f"accuracy_{number}" for number in steps]
     proxies = [name for name in frame if name.startswith("proxy_")]
     known = [f"feature_{n}" for n in (*features.NAMES, *topology.NAMES)]

@@ -35,7 +35,6 @@ from nasgen.training.progress import announce
 from nasgen.types import Architecture, Budget, Costs, Task
 
 OPEN = SPACES["open"]
-OUTSIDE = -1  # the band of a network that costs less than the one it was searched for
 _BATCH, _MAX_BATCHES = 1024, 200
 _POOL = 4  # networks that fit, for each one taken
 _MAX_CHANNELS = 128

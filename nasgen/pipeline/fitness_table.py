@@ -24,6 +24,7 @@ from nasgen import data, pretrained
 from nasgen.data import parquet
 from nasgen.data.task import Dataset
 from nasgen.pipeline import fitness_networks, fitness_training
+from nasgen.pipeline.accuracy_fit import OUTSIDE
 from nasgen.pipeline.config import (
     COMMON,
     TASKS,
@@ -175,16 +176,18 @@ def draw(config: ConfigDict, folder: Path) -> dict[str, Any]:
                 drawn = search_band(bundle, band_key, dataset, band, each, asked)
             else:
                 drawn = draw_band(bundle, band_key, dataset.task, band, each)
+            known = [fitness_networks.describe(bundle, dataset.task, one) for _, one in drawn]
             columns.append(
                 [
-                    {"origin": origin, "task": dataset.task._asdict()}
-                    | fitness_networks.describe(bundle, dataset.task, one)
-                    for origin, one in drawn
+                    {
+                        "band": index if band.holds(Costs(**row["costs"])) else OUTSIDE,
+                        "origin": origin,
+                        "task": dataset.task._asdict(),
+                        **row,
+                    }
+                    for (origin, _), row in zip(drawn, known, strict=True)
                 ]
             )
-            for row in columns[-1]:
-                inside = band.holds(Costs(**row["costs"]))
-                row["band"] = index if inside else fitness_networks.OUTSIDE
         turns = _by_turns(columns)[: settings.num]
         cut = len(turns) - settings.num_long
         common = {"seed": config.seed, "score_batch": settings.score_batch}

@@ -13,9 +13,8 @@ from nasgen.models.accuracy import SCORES
 from nasgen.networks import features, topology
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import accuracy_fit
-from nasgen.pipeline.accuracy_fit import FITS, read_rows
+from nasgen.pipeline.accuracy_fit import FITS, OUTSIDE, read_rows
 from nasgen.pipeline.fitness import predicted_accuracies
-from nasgen.pipeline.fitness_networks import OUTSIDE
 from nasgen.pretrained.bundle import load_accuracy, save_accuracy
 from nasgen.types import Architecture, MacroArchitecture, Stage, Task
 from tests.networks.test_walks import CELLS, OPEN

@@ -16,7 +16,8 @@ from nasgen.data.task import Dataset, Split
 from nasgen.networks import costs
 from nasgen.networks.plans.open import make_plan
 from nasgen.pipeline import fitness_training
-from nasgen.pipeline.fitness_networks import OPEN, OUTSIDE, Band, spread
+from nasgen.pipeline.accuracy_fit import OUTSIDE
+from nasgen.pipeline.fitness_networks import OPEN, Band, spread
 from nasgen.spaces.formats import architecture_from_json
 from nasgen.types import Costs, Task
 
