@@ -3,7 +3,7 @@
     NASGEN_DATA=FOLDER python experiments/run.py --config=experiments/configs/bench_fitness.py \
         --workdir=runs/bench_fitness
 
-Reads the table that `fitness_table.py` made (needs `pip install 'nasgen[benchmarks]'`); seconds,
+Reads the table that `fitness_table.py` made (needs `pip install -e '.[benchmarks]'`); seconds,
 but for the proof, which searches and trains for about an hour and needs CIFAR-10.
 """
 

@@ -3,7 +3,7 @@
     NASGEN_DATA=FOLDER python experiments/run.py --config=experiments/configs/bench_macro.py \
         --workdir=runs/bench_macro
 
-Needs the tables (see `docs/tables.md`) and `pip install 'nasgen[benchmarks,plots]'`. Networks are
+Needs the tables (see `docs/tables.md`) and `pip install -e '.[benchmarks,plots]'`. Networks are
 sentences here, written by the transformer, which the run trains in seconds.
 """
 

@@ -3,7 +3,7 @@
     NASGEN_DATA=FOLDER python experiments/run.py --config=experiments/configs/bench_nb101.py \
         --workdir=runs/bench_nb101
 
-Needs the tables (see `docs/tables.md`) and `pip install 'nasgen[benchmarks,plots]'`.
+Needs the tables (see `docs/tables.md`) and `pip install -e '.[benchmarks,plots]'`.
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,7 @@
     NASGEN_DATA=FOLDER python experiments/run.py --config=experiments/configs/bench_nb201.py \
         --workdir=runs/bench_nb201
 
-Needs the tables (see `docs/tables.md`) and `pip install 'nasgen[benchmarks,plots]'`. What each
+Needs the tables (see `docs/tables.md`) and `pip install -e '.[benchmarks,plots]'`. What each
 method asked on a data set is kept: the same command goes on where a run was interrupted.
 """
 

@@ -3,7 +3,7 @@
     NASGEN_DATA=FOLDER python experiments/run.py --config=experiments/configs/bench_proxies.py \
         --workdir=runs/bench_proxies
 
-Needs the tables (see `nasgen/benchmarks/tables.py`) and `pip install 'nasgen[benchmarks,plots]'`.
+Needs the tables (see `nasgen/benchmarks/tables.py`) and `pip install -e '.[benchmarks,plots]'`.
 Scores are kept in chunks: the same command goes on where a run was interrupted.
 """
 

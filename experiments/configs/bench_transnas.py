@@ -5,7 +5,7 @@
     NASGEN_DATA=FOLDER python experiments/run.py --config=experiments/configs/bench_transnas.py \
         --workdir=runs/bench_transnas
 
-Needs the tables (see `docs/tables.md`) and `pip install 'nasgen[benchmarks,plots]'`. The generator
+Needs the tables (see `docs/tables.md`) and `pip install -e '.[benchmarks,plots]'`. The generator
 of its cells is not shipped: the first command makes it.
 """
 

@@ -3,8 +3,8 @@
     python experiments/run.py --config=experiments/configs/cifar10.py --workdir=runs/cifar10
 
 The recipe is that of ZenNAS (Lin et al., ICCV 2021). Published for this budget: T-CET 97.22 %,
-ZiCo 97.0 %, ZenNAS 96.2 %. It takes the packed data set in the folder that NASGEN_DATA names, and
-an accelerator; `cifar10_small.py` is the one for a CPU.
+ZiCo 97.0 %, ZenNAS 96.2 %. CIFAR-10 lies in the folder that NASGEN_DATA names (see
+`nasgen/data/cifar10.py`). It needs an accelerator; `cifar10_small.py` is the one for a CPU.
 """
 
 from ml_collections import ConfigDict

@@ -5,8 +5,8 @@
 
 Few epochs, so little regularisation: of the paper's recipe only what helps a small network that is
 trained briefly. Beside it, in the same run, the largest ResNet of such a budget is trained by the
-same recipe: `resnet/test_accuracy` in results.json. It takes the packed data set in the folder that
-NASGEN_DATA names.
+same recipe: `resnet/test_accuracy` in results.json. CIFAR-10 lies in the folder that NASGEN_DATA
+names (see `nasgen/data/cifar10.py`).
 """
 
 from ml_collections import ConfigDict

@@ -85,11 +85,10 @@ def get_config() -> ConfigDict:
     config.train.auto_augment = placeholder(str)  # a policy: "cifar10" or "imagenet"
     config.train.erasing = 0.0  # probability that a rectangle of an image is erased
     config.train.mixup = 0.0  # alpha of mixup, as 0.2; 0 mixes no examples
-    # A teacher to distil from: the folder `network/` of another run on this data; and its part of
-    # the loss, above 0 where there is one; and the temperature that both are softened by.
+    # A teacher to distil from: the folder `network/` of another run on this data.
     config.train.teacher = placeholder(str)
-    config.train.distillation = 0.0
-    config.train.temperature = 1.0
+    config.train.distillation = 0.0  # the teacher's part of the loss; above 0 where there is one
+    config.train.temperature = 1.0  # that the logits of both are divided by
     # Squeeze-and-excitation in the network that is trained, in parts of a layer's width; 0: none.
     # Searches score without; of what they found, the best that keeps the budget with it is trained.
     config.train.excitation = 0.0
@@ -116,7 +115,7 @@ def get_methods() -> ConfigDict:
     methods.generate.edits = 32  # in each of them
     methods.paper = ConfigDict()  # the paper's constants, for design.num_exact = 20_000
     methods.paper.spaces = 3_000  # scores that go to spaces, before their networks evolve
-    methods.paper.population = 512
+    methods.paper.population = 512  # of them the best go on
     methods.evolution = ConfigDict()  # as in Real et al.; also of "cells_only"
     methods.evolution.population = 100  # at most half of all scores
     methods.evolution.tournament = 25  # of the population, in proportion

@@ -3,7 +3,7 @@
     NASGEN_DATA=FOLDER python experiments/run.py --config=experiments/configs/fitness_table.py \
         --workdir=runs/fitness_table
 
-Needs CIFAR-10 (see `nasgen/data/cifar10.py`) and `pip install 'nasgen[benchmarks]'`. Goes on where
+Needs CIFAR-10 (see `nasgen/data/cifar10.py`) and `pip install -e '.[benchmarks]'`. Goes on where
 it was interrupted. A later run with another seed and `--config.earlier=FILE` adds to the table,
 and, with `--config.source=searched`, what searches for the present predicted accuracy lead to.
 """

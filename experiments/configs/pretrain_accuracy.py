@@ -3,7 +3,7 @@
     python experiments/run.py --config=experiments/configs/pretrain_accuracy.py \
         --workdir=runs/accuracy
 
-Reads the table that `fitness_table.py` made (needs `pip install 'nasgen[benchmarks]'`). With
+Reads the table that `fitness_table.py` made (needs `pip install -e '.[benchmarks]'`). With
 `--config.ship=True` the weights replace those in `nasgen/pretrained/`.
 """
 

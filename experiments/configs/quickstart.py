@@ -13,7 +13,7 @@ def get_config() -> ConfigDict:
     config = default.get_config()
     config.budget.params = 30_000
     config.budget.macs = 2_000_000
-    config.design.finalists = 3  # and one drawn at random: half a minute
+    config.design.finalists = 3  # and one drawn at random: about a minute
     config.design.finalist_steps = 60
     config.train.steps = 640  # 40 epochs, about two minutes for a network of 200 layers
     return config

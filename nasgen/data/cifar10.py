@@ -1,44 +1,85 @@
 """CIFAR-10 (Krizhevsky 2009), 32x32 colour images in ten classes, from the user's folder of data.
 
-`cifar10`: all 50,000 + 10,000 in the official order and split. The packed file holds them as JPEG,
-which is lossy (median 30.5 dB), so figures on it are not those of the original pixels.
+`cifar10`: all 50,000 + 10,000 in the official order and split, of the official binary version (its
+folder `cifar-10-batches-bin`), or, where that is missing, of a packed file, which holds them as
+JPEG. That is lossy (median 30.5 dB), so figures on it are not those of the original pixels.
 `cifar10_lossless`: the first 4,000 training images, exactly, split like any data of one part.
 """
 
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from nasgen.data.arrays import from_arrays, read_npz
-from nasgen.data.folder import data_file
+from nasgen.data.folder import VARIABLE, data_file, data_folder
 from nasgen.data.npy import checked_array
 from nasgen.data.targets import check_highest
 from nasgen.data.task import Dataset, Split, standardised, stratified_indices
 from nasgen.types import Task
 
-PACKED, LOSSLESS = "cifar10_jpeg_packed.npz", "cifar10_lossless_first4000.npz"
+OFFICIAL, PACKED = "cifar-10-batches-bin", "cifar10_jpeg_packed.npz"
+LOSSLESS = "cifar10_lossless_first4000.npz"
+BATCHES = {
+    "train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
+    "test": ("test_batch.bin",),
+}
 TASK = Task("cifar10", (32, 32, 3), 10)
 PARTS = ("payload", "offsets", "labels")  # of the packed file, for each split
 VALIDATION = 0.1  # of the official training images, by `seed`
 
 
 def cifar10(*, seed: int = 0) -> Dataset:
-    """The packed data set: 45,000 for training, 5,000 of them held out for validation, 10,000 for
-    test. Raises ValueError, in one line, where the file is missing, damaged or another."""
-    parts = {part: [f"{part}_{what}" for what in PARTS] for part in ("train", "test")}
-    held = _arrays(PACKED, ["headers", *parts["train"], *parts["test"]])
-    train, test = (_unpack(held, part) for part in parts)
+    """The data set: 45,000 for training, 5,000 of them held out for validation, 10,000 for test.
+    Raises ValueError, in one line, where its files are missing, damaged or others."""
+    folder, notes = data_folder() / OFFICIAL, ()
+    if not folder.is_dir() and not folder.with_name(PACKED).is_file():
+        raise ValueError(
+            f"CIFAR-10 needs {OFFICIAL} (the official binary version, unpacked) or {PACKED}; "
+            f"{folder.parent} has neither: set {VARIABLE} to another folder."
+        )
+    if folder.is_dir():
+        train, test = (_read(folder, names) for names in BATCHES.values())
+    else:
+        notes = (
+            "The images are JPEG, which is lossy: figures are not those of CIFAR-10's pixels.",
+        )
+        parts = {part: [f"{part}_{what}" for what in PARTS] for part in BATCHES}
+        held = _arrays(PACKED, ["headers", *parts["train"], *parts["test"]])
+        train, test = (_unpack(held, part) for part in parts)
     kept, chosen = stratified_indices(train.y, seed=seed, fractions=(1 - VALIDATION, VALIDATION))
     parts = Split(train.x[kept], train.y[kept]), Split(train.x[chosen], train.y[chosen]), test
-    return standardised(TASK, *parts, white=255.0)
+    return standardised(TASK, *parts, notes=notes, white=255.0)
 
 
 def cifar10_lossless(*, seed: int = 0) -> Dataset:
-    """The exact images: 60/20/20 of 4,000. Raises ValueError as `cifar10` does."""
+    """The exact images: 60/20/20 of 4,000. Raises ValueError as `cifar10`."""
     held = _arrays(LOSSLESS, ["x", "y"])
     return from_arrays(held["x"], held["y"], name="cifar10_lossless", seed=seed)
+
+
+def _read(folder: Path, names: Sequence[str]) -> Split:
+    """The images of official batches: records of a label and the bytes of its image, a channel
+    after the other, row by row."""
+    height, width, channels = TASK.input_shape
+    size = 1 + height * width * channels
+    batches = []
+    for name in names:
+        file = folder / name
+        if not file.is_file():
+            raise ValueError(f"{folder} must hold {', '.join(names)}; it has no {name}.")
+        content = np.fromfile(file, np.uint8)
+        if not len(content) or len(content) % size:
+            raise ValueError(
+                f"{file} must hold records of {size:,} bytes; it has {len(content):,} bytes."
+            )
+        batches.append(content.reshape(-1, size))
+        check_highest(batches[-1][:, 0], TASK.num_classes, f"{file}: labels")
+    records = np.concatenate(batches)
+    images = records[:, 1:].reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
+    return Split(images, records[:, 0].astype(np.int32))
 
 
 def _arrays(name: str, keys: Sequence[str]) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""A page of figures from a template and the runs that it tells of: `RESULTS.md`, README's table.
+"""A page of figures from a template and the runs that it tells of, such as `RESULTS.md`.
 
 A template is Markdown with placeholders. `RUN` names a run (`kept_results.load`: a folder of
 `results/`, or a card of shipped weights), `KEY` a figure of its results.json; `config/budget/macs`,
@@ -29,7 +29,7 @@ A table is a header in Markdown and a row for each name. The line below `}}` is 
 
 To add a section: `python experiments/results.py --keep runs/bench_search` takes the finished run
 into `results/bench_search`; write heading, command, `*Run: {{bench_search}}.*` and table into
-`docs/RESULTS.template.md`; `python experiments/results.py` writes the page. A figure that follows
+`docs/templates/RESULTS.md`; `python experiments/results.py` writes the page. A figure that follows
 from several is one more function in `derived`. Whatever a template names and no run has is a
 `ValueError` of one line.
 """

@@ -1,4 +1,4 @@
-"""CIFAR-10: the official split, stratified validation, the same images in both files."""
+"""CIFAR-10: the official split, stratified validation, the same images in all files."""
 
 import io
 import os
@@ -43,7 +43,7 @@ def test_the_exact_images(lossless):
 
 def test_a_missing_file_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    with pytest.raises(ValueError, match="needs cifar10_jpeg_packed.npz; .* set NASGEN_DATA"):
+    with pytest.raises(ValueError, match="or cifar10_jpeg_packed.npz; .* set NASGEN_DATA"):
         load("cifar10")
 
 
@@ -71,10 +71,57 @@ def test_each_image_is_unpacked_with_its_label(tmp_path, monkeypatch):
     np.savez(tmp_path / "cifar10_jpeg_packed.npz", **arrays)
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     data = load("cifar10")
-    assert [len(split.y) for split in data[1:4]] == [50, 10, 20]
+    assert [len(split.y) for split in data[1:4]] == [50, 10, 20] and "lossy" in data.notes[0]
     raw = data.test.x * data.std + data.mean
     assert np.abs(raw - colours[60:, None, None]).max() < 8  # JPEG
     assert np.array_equal(data.test.y, np.arange(20) % 10)
+
+
+@pytest.fixture
+def official(tmp_path, monkeypatch):
+    """A folder with official batches of 20 images each; their images and labels."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (120, 32, 32, 3), np.uint8)
+    labels = (np.arange(120) % 10).astype(np.uint8)
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    for number, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
+        rows = slice(20 * number, 20 * number + 20)
+        records = [
+            bytes([label]) + b"".join(image[:, :, channel].tobytes() for channel in range(3))
+            for label, image in zip(labels[rows], images[rows], strict=True)
+        ]
+        (folder / f"{name}.bin").write_bytes(b"".join(records))
+    return folder, images, labels
+
+
+def test_official_batches_are_read_exactly_and_before_the_packed_file(official):
+    folder, images, labels = official
+    np.savez(folder.parent / "cifar10_jpeg_packed.npz", **packed()[0])
+    data = load("cifar10")
+    assert [len(split.y) for split in data[1:4]] == [90, 10, 20] and data.notes == ()
+    assert np.allclose(data.test.x * data.std + data.mean, images[100:], atol=1e-3)
+    assert np.array_equal(data.test.y, labels[100:])
+    seen = np.concatenate([data.train.x, data.validation.x]) * data.std + data.mean
+    sums = images[:100].sum((1, 2, 3), dtype=np.int64)
+    assert np.array_equal(np.sort(seen.round().sum((1, 2, 3), dtype=np.int64)), np.sort(sums))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda file: file.unlink(), "it has no data_batch_3.bin"),
+        (lambda file: file.write_bytes(b""), "it has 0 bytes"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-1]), "of 3,073 bytes; it has 61,459"),
+        (lambda file: file.write_bytes(b"\x0a" + file.read_bytes()[1:]), "in 0..9; got 10"),
+    ],
+)
+def test_official_batches_that_are_not_whole_are_one_line(official, spoil, message):
+    spoil(official[0] / "data_batch_3.bin")
+    with pytest.raises(ValueError, match=message) as caught:
+        load("cifar10")
+    assert "\n" not in str(caught.value) and "data_batch_3.bin" in str(caught.value)
 
 
 def changed(**changes):

@@ -29,11 +29,14 @@ def test_kept_runs_hold_no_absolute_paths_and_no_hosts():
 
 def test_every_kept_run_is_told_of():
     """Nothing lies in results/ that no page shows."""
-    templates = "".join((ROOT / name).read_text() for name in (results.TEMPLATE, results.FIGURES))
+    templates = "".join(path.read_text() for path in (ROOT / results.TEMPLATES).glob("*.md"))
     derived = (ROOT / "nasgen/report/derived.py").read_text()
     for folder in (ROOT / "results").iterdir():
         if folder.is_dir():
             assert re.search(rf"\b{folder.name}\b", templates + derived), folder
+
+
+FIGURE = "A new task: {{bench_new_task: seconds_to_networks | .1f}} s.\n"
 
 
 @pytest.fixture
@@ -41,31 +44,41 @@ def copy(tmp_path):
     """A root with short templates, the kept runs and the cards."""
     for name in ("results", "nasgen/pretrained"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    (tmp_path / "docs").mkdir()
-    for name in (results.TEMPLATE, results.FIGURES):
-        (tmp_path / name).write_text(
-            "A new task: {{bench_new_task: seconds_to_networks | .1f}} s.\n"
-        )
-    shutil.copy(ROOT / results.README, tmp_path)
-    (tmp_path / results.PAGE).write_text("")
+    templates = tmp_path / results.TEMPLATES
+    templates.mkdir(parents=True)
+    readme = f"<!-- --8<-- [start:time] -->\n{FIGURE}<!-- --8<-- [end:time] -->\n"
+    link = "[the time](docs/time.md#here), [where](https://a.b), [below](#below)\n<"
+    (templates / "README.md").write_text(readme.replace("\n<", f"\n{link}", 2))
+    (templates / "RESULTS.md").write_text(FIGURE)
+    (templates / "time.md").write_text('# Time\n\n--8<-- "README.md:time"\n\nMore.\n')
+    (tmp_path / "RESULTS.md").write_text("")
     return tmp_path
 
 
 def test_a_page_that_differs_is_told_and_written_again(copy, capsys):
     assert results.main(["results.py", "--check"], root=copy) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(" differs")[0] for line in lines] == [results.PAGE, results.README]
+    pages = ["README.md", "RESULTS.md", "docs/time.md"]
+    assert [line.split(" differs")[0] for line in lines] == pages
     assert results.main(["results.py"], root=copy) == 0
-    assert (copy / results.PAGE).read_text() == "A new task: 28.8 s.\n"
-    readme, before = (copy / results.README).read_text(), (ROOT / results.README).read_text()
-    assert readme.partition(results.START)[0] == before.partition(results.START)[0]
-    assert readme.partition(results.END)[2] == before.partition(results.END)[2]
-    assert results.START + "A new task: 28.8 s.\n" + results.END in readme
+    assert (copy / "RESULTS.md").read_text().endswith(" -->\n\nA new task: 28.8 s.\n")
     assert results.main(["results.py", "--check"], root=copy) == 0
 
 
+def test_sections_of_other_pages_keep_their_links(copy, capsys):
+    results.main(["results.py"], root=copy)
+    _, _, page = (copy / "docs/time.md").read_text().partition("# Time\n")
+    links = "[the time](time.md#here), [where](https://a.b), [below](#below)"
+    assert page == f"\nA new task: 28.8 s.\n{links}\n\nMore.\n"
+    (copy / results.TEMPLATES / "time.md").write_text('--8<-- "README.md:place"\n')
+    assert results.main(["results.py"], root=copy) == 2
+    line = "error: README.md has no section `place`, which docs/time.md shows.\n"
+    assert capsys.readouterr().err == line
+
+
 def test_what_is_wrong_is_one_line(copy, capsys):
-    (copy / results.FIGURES).write_text("{{bench_serch}}\n")
+    template = copy / results.TEMPLATES / "RESULTS.md"
+    template.write_text("{{bench_serch}}\n")
     assert results.main(["results.py", "--check"], root=copy) == 2
     assert capsys.readouterr().err.endswith("is no run; the nearest is `bench_search`.\n")
     assert results.main(["results.py", "--keep", str(copy / "docs")], root=copy) == 2
@@ -76,10 +89,6 @@ def test_what_is_wrong_is_one_line(copy, capsys):
     assert results.main(["results.py"], root=copy) == 2
     line = capsys.readouterr().err
     assert "`derived: lowerings/num` needs 'bench_lowerings', which is not in results/." in line
-    (copy / results.README).write_text(results.START)
-    shutil.copytree(ROOT / "results/bench_lowerings", copy / "results/bench_lowerings")
-    assert results.main(["results.py"], root=copy) == 2
-    assert "README.md must have the lines" in capsys.readouterr().err
 
 
 def test_a_finished_run_is_kept_without_paths_hosts_and_architectures(tmp_path):

@@ -1,5 +1,5 @@
 """The site's pages: code blocks run, commands name configs and keys that there are, links lead
-somewhere, figures come of kept runs; and mkdocs builds it.
+somewhere; and mkdocs builds it.
 
 A page's blocks run from top to bottom in one namespace, as a reader would run them. The comment
 `<!-- slow -->` right above a block leaves it to the slow tests, `<!-- not run: why -->` out.
@@ -12,13 +12,13 @@ import re
 import shlex
 import traceback
 from pathlib import Path
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
 
 import nasgen
 from experiments import run, site_hooks
+from experiments.results import LINK
 from nasgen import data
 from nasgen.networks.plans import PLANS
 from nasgen.networks.plans.open import CHAINS
@@ -27,9 +27,11 @@ from nasgen.search.methods import METHODS
 from nasgen.spaces import SPACES
 
 ROOT = Path(__file__).resolve().parents[2]
-TEMPLATE = ".template.md"
-DOCS = sorted(path for path in (ROOT / "docs").glob("*.md") if not path.name.endswith(TEMPLATE))
-PAGES = {str(path.relative_to(ROOT)): path for path in (*DOCS, *sorted(ROOT.glob("*.md")))}
+PAGES = {
+    str(path.relative_to(ROOT)): path
+    for folder in (ROOT / "docs", ROOT)
+    for path in sorted(folder.glob("*.md"))
+}
 MARK = re.compile(r"<!-- (slow|not run: .+?) -->\n\Z")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -134,7 +136,7 @@ def test_commands_name_configs_and_keys_that_there_are(command, monkeypatch):
 
 
 def links(text: str) -> list[str]:
-    found = [match[3].partition("#")[0] for match in site_hooks._LINK.finditer(text)]
+    found = [match[3].partition("#")[0] for match in LINK.finditer(text)]
     return [link for link in found if link and ":" not in link]
 
 
@@ -143,11 +145,6 @@ def test_links_lead_to_files(name):
     text = FENCE.sub("", PAGES[name].read_text())
     for link in links(text):
         assert (PAGES[name].parent / link).exists(), f"{name}: {link}"
-
-
-@pytest.mark.parametrize("name", [str(path.relative_to(ROOT)) for path in DOCS])
-def test_figures_come_of_kept_runs(name):
-    assert "{{" not in site_hooks.with_figures(PAGES[name].read_text())
 
 
 def test_links_become_those_of_the_site():
@@ -159,14 +156,6 @@ def test_links_become_those_of_the_site():
     assert site_hooks.with_links(page, "RESULTS.md") == (
         "[tables](tables.md) `setup.cfg` [h](https://a.b/c) [i](#j)"
     )
-
-
-def test_sections_of_other_pages_keep_their_links():
-    page = SimpleNamespace(file=SimpleNamespace(src_uri="index.md"))
-    made = site_hooks.on_page_markdown('# x\n\n--8<-- "README.md:what-they-do"\n', page)
-    assert "(report.md)" in made and "`notebooks/1_your_data.ipynb`" in made and "8<--" not in made
-    with pytest.raises(ValueError, match="README.md has no section `nothing`"):
-        site_hooks.on_page_markdown('--8<-- "README.md:nothing"', page)
 
 
 def test_every_door_is_in_the_reference():

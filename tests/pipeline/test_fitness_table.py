@@ -171,7 +171,7 @@ def test_missing_images_are_one_line(tmp_path, monkeypatch, capsys):
     argv = ["run.py", f"--config={CONFIG}", f"--workdir={tmp_path / 'run'}"]
     assert run.main([*argv, "--config.compilation_cache=false"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "needs cifar10_jpeg_packed.npz" in line and "set NASGEN_DATA" in line
+    assert "cifar10_jpeg_packed.npz" in line and "set NASGEN_DATA" in line
 
 
 def test_tasks_and_lengths_take_turns():
