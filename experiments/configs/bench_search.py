@@ -29,7 +29,7 @@ def get_config() -> ConfigDict:
     config.evaluations.macro_only = 200
     config.evaluations.random = 500
     config.evaluations.local_search = 500
-    config.evaluations.cells_only = 500
+    config.evaluations.cells_only = 200
     config.evaluations.paper = 500
     config.marks = (8, 20, 50, 100, 200, 500, 1_000, 2_000)
     config.methods = default.get_methods()

@@ -108,7 +108,7 @@ def get_config() -> ConfigDict:
 def get_methods() -> ConfigDict:
     """The settings of the methods of search."""
     methods = ConfigDict()
-    methods.generate = ConfigDict()  # also of "macro_only"
+    methods.generate = ConfigDict()  # also of "cells_only", "macro_only"
     methods.generate.batch = 8  # exact scores a round
     methods.generate.elites = 8  # the best that are changed, by exact score and then by rank
     methods.generate.generations = 48  # of edits that are ranked before a round scores
@@ -116,7 +116,7 @@ def get_methods() -> ConfigDict:
     methods.paper = ConfigDict()  # the paper's constants, for design.num_exact = 20_000
     methods.paper.spaces = 3_000  # scores that go to spaces, before their networks evolve
     methods.paper.population = 512  # of them the best go on
-    methods.evolution = ConfigDict()  # as in Real et al.; also of "cells_only"
+    methods.evolution = ConfigDict()  # as in Real et al.
     methods.evolution.population = 100  # at most half of all scores
     methods.evolution.tournament = 25  # of the population, in proportion
     methods.local_search = ConfigDict()

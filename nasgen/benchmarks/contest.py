@@ -85,8 +85,8 @@ class Found(NamedTuple):
     """A network and what came of its trainings.
 
     fitness: that its method saw; None by hand. seed: of the search. accuracies: on the test images,
-    after each of the recipe's steps; chance where a training diverged. proxies: means over
-    trainings, each with weights and images of its own. cpu_seconds: of the trainings."""
+    after each of the recipe's steps; chance where a training diverged. cpu_seconds: of the
+    trainings, compiling included."""
 
     name: str
     seed: int
@@ -225,6 +225,7 @@ def _rows(settings: ConfigDict, task: Task, network: Mapping[str, Any]) -> list[
             "recipe": recipe,
             "seed": network["seed"] * settings.num_trainings + training,
             "score_batch": settings.score_batch,
+            "proxies": [],
         }
         for training in range(settings.num_trainings)
     ]

@@ -50,6 +50,7 @@ from nasgen.statistics import bootstrap_weights, interval_of_mean, spearman, wit
 from nasgen.types import Budget
 
 OURS = "nasgen"
+_UNSEEN = 1  # folded into the key: of images and weights beside those of the searches
 RULES = {
     **COMMON,
     **REQUEST,
@@ -132,7 +133,8 @@ def _mean(name: str, values: np.ndarray) -> dict[str, float]:
 def _by_steps(
     config: ConfigDict, dataset: Dataset, budget: Budget, bundle: Bundle, networks: Sequence[Found]
 ) -> dict[str, Any]:
-    """Which fitness orders the networks of this budget, each of them once."""
+    """Which fitness orders the networks of this budget, each of them once, by scores of images and
+    weights that no search had. A fitness that is not finite for one of them is left out."""
     once = _distinct(networks)
     used = [
         max(getattr(one.costs, name) / bound for name, bound in budget.counted.items() if bound)
@@ -142,7 +144,7 @@ def _by_steps(
     if len(once) < 4:
         return {}
     plans = [make_plan(one.architecture, OPEN.ops, dataset.task) for one in once]
-    keys = children(jax.random.key(config.seed), "weights", "batch")
+    keys = children(jax.random.fold_in(jax.random.key(config.seed), _UNSEEN), "weights", "batch")
     batch = examples_of(keys["batch"], dataset, config.score_batch)
     rng = np.random.default_rng(config.seed)
     weights = bootstrap_weights(rng, config.bootstrap, len(once))

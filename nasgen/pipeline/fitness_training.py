@@ -1,9 +1,10 @@
-"""Trains and scores the networks of the table, one file each, by several processes of one thread.
+"""Trains and scores networks, one file each, by several processes of one thread.
 
 Every network is a pure function of its row and the config, so it does not matter which process
 takes it, how many there are, or how often the run was interrupted.
 """
 
+import hashlib
 import json
 import os
 import threading
@@ -81,15 +82,15 @@ def train_all(
     workers: int,
     on_trained: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Writes `parts/NUMBER.npz` for each row whose file is missing; `on_trained` is told how many
-    there are.
+    """Writes `parts/NUMBER.npz` for each row whose file is missing, or of another row;
+    `on_trained` is told how many there are.
 
     rows: JSON values; see `train_one`."""
     parts = folder / "parts"
     parts.mkdir(exist_ok=True)
     for torn in parts.glob(".*"):
         torn.unlink()
-    left = [i for i in by_turns(rows) if not part_file(folder, i).exists()]
+    left = [i for i in by_turns(rows) if not is_trained(folder, i, rows[i])]
     cached = jax.config.jax_compilation_cache_dir
     start = dict(mp_context=get_context("spawn"), initializer=_begin, initargs=(cached,))
     with (
@@ -138,32 +139,46 @@ def part_file(folder: Path, index: int) -> Path:
     return folder / "parts" / f"{index:05d}.npz"
 
 
+def is_trained(folder: Path, index: int, row: dict[str, Any]) -> bool:
+    """Whether the file of a row is there, and is of this row."""
+    file = part_file(folder, index)
+    if not file.exists():
+        return False
+    with np.load(file) as held:  # those of earlier versions do not say of which
+        return "row" not in held.files or str(held["row"]) == _hash(row)
+
+
+def _hash(row: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
+
+
 def train_one(folder: Path, index: int, row: dict[str, Any]) -> str:
     """Scores and trains one network, and writes its file whole or not at all; a word on it.
 
     row: `task` (fields of `Task`), `architecture`, `recipe` (fields of `BriefRecipe`), `seed`,
-    `score_batch`. cpu_seconds: of scoring and compiling (`prepare`), and of the training."""
+    `score_batch`, `proxies` (names; left out, all of `CHEAP`). cpu_seconds: of scoring and
+    compiling (`prepare`), and of the training."""
     task = Task(**{**row["task"], "input_shape": tuple(row["task"]["input_shape"])})
     architecture = architecture_from_json(row["architecture"], SPACES["open"])
     plan = make_plan(architecture, SPACES["open"].ops, task)
     train, evaluation = (_load(folder, task.name, part) for part in ("train", "evaluation"))
     key = jax.random.key(row["seed"])
     chosen = generator(key).choice(len(train.y), row["score_batch"], replace=False)
-    proxies = {name: PROXIES[name] for name in CHEAP}
+    proxies = {name: PROXIES[name] for name in row.get("proxies", CHEAP)}
     started = time.process_time()
     batch = train.x[np.sort(chosen)], train.y[np.sort(chosen)]
-    scores = score([plan], proxies, key, *batch, threads=1)
+    columns = score([plan], proxies, key, *batch, threads=1).values if proxies else {}
     recipe = BriefRecipe(**{**row["recipe"], "steps": tuple(row["recipe"]["steps"])})
     PROGRAMS.compile(signatures(plan, min(recipe.batch_size, len(train.y))), threads=1)
     prepared = time.process_time()
     brief = train_briefly(plan, task, train, evaluation, recipe, seed=row["seed"])
     spent = {"prepare": prepared - started, "train": time.process_time() - prepared}
-    values = {name: float(column[0]) for name, column in scores.values.items()}
+    values = {name: float(column[0]) for name, column in columns.items()}
     file = part_file(folder, index)
     with (file.parent / f".{file.name}").open("wb") as stream:
         arrays = {name: getattr(brief, name) for name in ("losses", "train_losses", "seconds")}
         known = _json(proxies=values, cpu_seconds=spent)
-        np.savez(stream, accuracies=brief.values, **arrays, **known)
+        np.savez(stream, accuracies=brief.values, row=_hash(row), **arrays, **known)
     os.replace(file.parent / f".{file.name}", file)
     return f"{task.name} {brief.values[-1]:.1%} in {brief.seconds:.0f} s"
 

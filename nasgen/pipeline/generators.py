@@ -59,7 +59,7 @@ class Wish(NamedTuple):
 
 GOOD = tuple(Wish(quality=value) for value in _HIGH)
 # where what is wanted is nothing that the weights have learned of: of all T-CETs
-_ANY = tuple(Wish(quality=value) for value in (None, -2.0, -1.0, 0.0))
+_ANY = tuple(Wish(quality=value) for value in (None, -1.5, 0.0, 1.5))
 
 
 class Written(NamedTuple):

@@ -185,7 +185,8 @@ def _moves(bundle: Bundle, task: Task) -> Moves:
         macro = macro_space.mutate(key, architecture.macro, num_clusters=num_clusters, size=size)
         return macro, kept_cells(architecture, macro)
 
-    return Moves(cells, space.mutate, edit_macro, four_stages(-(-size // task.stem_stride)))
+    start = four_stages(-(-size // task.stem_stride))
+    return Moves(cells, space.mutate, edit_macro, start, num_clusters)
 
 
 def four_stages(size: int) -> MacroArchitecture:

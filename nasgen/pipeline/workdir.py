@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from nasgen import processes
+from nasgen import pretrained, processes
 from nasgen.pipeline import lock
 from nasgen.pipeline.config import UserError, flat
 from nasgen.pipeline.environment import environment
@@ -34,6 +34,7 @@ from nasgen.pipeline.environment import environment
 CONFIG, ENVIRONMENT, RESULTS, STAGES = "config.json", "env.json", "results.json", "stages"
 _UNFINISHED = (".network-*", ".*.json.*", ".*.npz.*")  # what a killed process may have left
 TASK = "task.json"
+_NAME_WEIGHTS = {"pretrained", "accuracy", "cells", "weights"}  # keys of configs
 
 
 class Workdir(NamedTuple):
@@ -55,8 +56,8 @@ def open_workdir(path: str | Path, config: ConfigDict) -> Workdir:
     """Creates the workdir of a run, or opens it again.
 
     Raises `UserError`, leaving nothing behind: a path that cannot be a workdir, one that holds
-    something else or the run of another config, one that another run works in, one that not every
-    process of this run sees.
+    something else or the run of another config or of other weights, one that another run works in,
+    one that not every process of this run sees.
     """
     path = Path(os.path.abspath(Path(path).expanduser()))
     given = plain(config.to_dict())
@@ -90,6 +91,7 @@ def _open(path: Path, given: dict[str, Any]) -> Workdir:
         try:
             _examine(path, given)
             if not workdir.finished:
+                _check_weights(path, given)
                 _sweep(path)
                 _note_resume(path)
         except BaseException:
@@ -318,11 +320,34 @@ def _create(path: Path, given: dict[str, Any]) -> Workdir | None:
     return workdir._replace(path=path, created=(*parents, path))
 
 
+def _weights(given: Mapping[str, Any]) -> dict[str, str]:
+    """The hashes of all weights that a config names, see `pretrained.hashes`, and of the shipped
+    predictor of accuracy, which generators without one use."""
+    named = [
+        value
+        for key, value in flat(given).items()
+        if isinstance(value, str) and set(key.split(".")) & _NAME_WEIGHTS
+    ]
+    return pretrained.hashes({*named, *pretrained.shipped("accuracy")} if named else ())
+
+
+def _check_weights(path: Path, given: Mapping[str, Any]) -> None:
+    """Raises `UserError` where the run in `path` began with other weights of these names."""
+    first = _environment(path)
+    now, before = _weights(given), first.get("weights", {})
+    other = sorted(name for name in now.keys() & before.keys() if now[name] != before[name])
+    if other:
+        raise UserError(
+            f"`--workdir` {path} holds a run that began with other weights ({', '.join(other)}); "
+            f"name a new workdir, or go on with the nasgen of {first.get('git_revision')}."
+        )
+
+
 def _fill(path: Path, given: dict[str, Any]) -> Workdir:
     """Makes an empty folder (it may be a mount point) a workdir; config.json comes last."""
     descriptor = lock.acquire(path)
     try:
-        write_json(path / ENVIRONMENT, environment())
+        write_json(path / ENVIRONMENT, environment() | {"weights": _weights(given)})
         write_json(path / CONFIG, given)
     except BaseException:
         (path / ENVIRONMENT).unlink(missing_ok=True)
@@ -350,11 +375,16 @@ def _remove_empty(folders: Iterable[Path]) -> None:
             return
 
 
-def _note_resume(path: Path) -> None:
+def _environment(path: Path) -> dict[str, Any]:
+    """Where the run began; empty where that cannot be read."""
     try:
-        first = json.loads((path / ENVIRONMENT).read_text())
+        return json.loads((path / ENVIRONMENT).read_text())
     except (OSError, ValueError):
-        first = {}
+        return {}
+
+
+def _note_resume(path: Path) -> None:
+    first = _environment(path)
     write_json(path / ENVIRONMENT, {**first, "resumed": [*first.get("resumed", []), environment()]})
 
 

@@ -7,6 +7,7 @@ Parts: `cells` (the generator of a space's cells), `macro` (of macro architectur
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,20 @@ def find(name: str, part: str) -> tuple[Path, Path]:
 def shipped(part: str) -> list[str]:
     """Names of the shipped weights of a part."""
     return sorted(p.stem.removeprefix(f"{part}_") for p in FOLDER.glob(f"{part}_*.safetensors"))
+
+
+def hashes(names: Iterable[str]) -> dict[str, str]:
+    """`NAME/PART` to the sha256 of these weights by their cards, of all parts that are there. What
+    cannot be read has none: who loads it says so."""
+    found = {}
+    for name in names:
+        for part in PARTS:
+            try:
+                _, card = find(name, part)
+                found[f"{name}/{part}"] = json.loads(card.read_text())["sha256"]
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+    return found
 
 
 def damaged(file: Path, why: object) -> ValueError:

@@ -58,8 +58,9 @@ class CellBundle(NamedTuple):
     conditions are measured in. conditions: their scaling. latents: scaling of the VAE's latents;
     the flow works on standardised ones. mixture: clusters of standardised conditions.
     tolerances: of each of them the error that says nothing, see `cells_fit.tolerances`.
-    source: what draws the cells: "flow", under a condition; of ablations, which look at none, the
-    "prior" of the VAE and the space's own "sampler". Kept in no file.
+    source: what draws the cells: "flow"; of ablations "prior", latents of the VAE's prior, whose
+    decoder is told the condition all the same, and "sampler", the space's own, which looks at none.
+    Kept in no file.
     """
 
     space: str

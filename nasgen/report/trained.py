@@ -19,7 +19,7 @@ TITLES = {
     "random": "one network drawn at random",
     "cells_only": "cells only",
     "macro_only": "macro only",
-    "nasgen_prior_cells": "nasgen, cells of the VAE's prior",
+    "nasgen_prior_cells": "nasgen, latents of the VAE's prior",
     "nasgen_sampler_cells": "nasgen, random cells",
     "resnet": "ResNet, by hand",
     "mobilenet_v2": "MobileNetV2, by hand",
@@ -32,7 +32,8 @@ random a single one. Predicted accuracy was fitted on networks that were briefly
 nasgen alone also ranks by what it says of them without scores. Last: by how many points nasgen's
 networks are better, pair by pair."""
 _STEPS = """Spearman of a fitness, known before training, with the accuracy that networks reach
-after so many steps; {number} different networks of this budget, bootstrap 95 % intervals."""
+after so many steps; {number} different networks of this budget, bootstrap 95 % intervals. Most are
+what a search led to, the best by some fitness, so this is of winners, not of all networks."""
 # fitnesses of the table; results.json has all
 _SHOWN = ("predicted_accuracy", "t_cet", "nwot", "zico", "synflow", "grad_norm", "depth")
 _SHOWN += ("params", "macs")

@@ -1,9 +1,10 @@
 """Each level alone: the same problem with the other level taken out, for any method.
 
-`cells_only` fixes the macro architecture, as most searches over cells do; `macro_only` keeps the
-generator's macro architectures and takes its cells away: random ones stand in their place.
+`cells_only` fixes the macro architecture, as most searches over cells do, and keeps the generator's
+cells; `macro_only` keeps its macro architectures: random cells stand in the place of its own.
 """
 
+from collections.abc import Sequence
 from itertools import product
 
 import jax
@@ -13,7 +14,7 @@ from jaxtyping import Array, Key
 from nasgen.keys import children, generator
 from nasgen.search.problem import BudgetError, Problem, within
 from nasgen.spaces.macro import with_cells
-from nasgen.types import CHANNEL_STEP, MAX_REPEATS, Architecture, MacroArchitecture
+from nasgen.types import CHANNEL_STEP, MAX_REPEATS, Architecture, Cell, MacroArchitecture
 
 _FACTORS = (0.125, 0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16)  # of the hand-made widths
 _DRAWS, _SHARE = 64, 0.25  # random cells for each size, and how many of them must fit
@@ -21,20 +22,46 @@ _DRAWS, _SHARE = 64, 0.25  # random cells for each size, and how many of them mu
 
 def cells_only(key: Key[Array, ""], problem: Problem) -> Problem:
     """The problem whose macro architecture is the hand-made one, as wide and deep as the budget
-    allows; cells are random and mutated. Raises BudgetError where hardly any cells fit."""
-    macro = scaled(key, problem)
+    allows. The generators write cells alone, of clusters drawn evenly, and vary one by a neighbour;
+    widths stay. Raises BudgetError where hardly any cells fit."""
+    macro, moves, written = scaled(key, problem), problem.moves, problem.generators
 
     def sample(sample_key, num: int) -> list[Architecture]:
-        return with_cells([macro] * num, problem.moves.cells(sample_key, num * len(macro.stages)))
+        return with_cells([macro] * num, moves.cells(sample_key, num * len(macro.stages)))
 
     def mutate(mutate_key, architecture: Architecture) -> Architecture:
         keys = children(mutate_key, "place", "change")
         place = int(generator(keys["place"]).integers(len(architecture.cells)))
-        cells = list(architecture.cells)
-        cells[place] = problem.moves.edit_cell(keys["change"], cells[place])
-        return architecture._replace(cells=tuple(cells))
+        cell = moves.edit_cell(keys["change"], architecture.cells[place])
+        return _with_cell(architecture, place, cell)
 
-    return problem._replace(sample=sample, mutate=mutate)
+    def propose(propose_key, num: int) -> list[Architecture]:
+        keys, shape = children(propose_key, "clusters", "cells"), (num, len(macro.stages))
+        clusters = generator(keys["clusters"]).integers(moves.num_clusters, size=shape)
+        asked = [_of_clusters(macro, row) for row in clusters.tolist()]
+        return [one._replace(macro=macro) for one in written.fill(keys["cells"], asked)]
+
+    def vary(vary_key, parents: Sequence[Architecture]) -> list[Architecture]:
+        keys = children(vary_key, "places", "cells")
+        places = generator(keys["places"]).integers(len(macro.stages), size=len(parents)).tolist()
+        old = [one.cells[place] for one, place in zip(parents, places, strict=True)]
+        new = written.neighbours(keys["cells"], old)
+        changes = zip(parents, places, new, strict=True)
+        return [_with_cell(one, place, cell) for one, place, cell in changes]
+
+    generators = written._replace(propose=propose, vary=vary, fit=list)
+    return problem._replace(sample=sample, mutate=mutate, generators=generators)
+
+
+def _of_clusters(macro: MacroArchitecture, clusters: Sequence[int]) -> MacroArchitecture:
+    stages = zip(macro.stages, clusters, strict=True)
+    return macro._replace(stages=tuple(stage._replace(cluster=c) for stage, c in stages))
+
+
+def _with_cell(architecture: Architecture, place: int, cell: Cell) -> Architecture:
+    cells = list(architecture.cells)
+    cells[place] = cell
+    return architecture._replace(cells=tuple(cells))
 
 
 def scaled(key: Key[Array, ""], problem: Problem) -> MacroArchitecture:

@@ -26,14 +26,14 @@ METHODS = {
     "random": Method(random_search.step, random_search.Random()),
     "evolution": Method(evolution.step, evolution.Evolution()),
     "local_search": Method(local_search.step, local_search.LocalSearch()),
-    "cells_only": Method(evolution.step, evolution.Evolution(), cells_only),
+    "cells_only": Method(generate.step, generate.Generate(), cells_only),
     "macro_only": Method(generate.step, generate.Generate(), macro_only),
 }
 
 
 def configured(name: str, groups: Mapping[str, Mapping[str, Any]]) -> Method:
     """The method of this name with the settings in `groups`, by the name of a method with the same
-    step: `cells_only` takes those of `evolution`, `macro_only` those of `generate`.
+    step: `cells_only` and `macro_only` take those of `generate`.
 
     Raises ValueError for an unknown name or setting."""
     if name not in METHODS:

@@ -23,6 +23,7 @@ class Moves(NamedTuple):
     cells: random cells. edit_cell: a cell one random edit away. edit_macro: the stages one random
     edit away, and each one's cell, None where its cluster is another now.
     start: the hand-made macro architecture that the paper's search starts from.
+    num_clusters: of cells; stages name one each.
     """
 
     cells: Callable[[Key[Array, ""], int], list[Cell]]
@@ -31,6 +32,7 @@ class Moves(NamedTuple):
         [Key[Array, ""], Architecture], tuple[MacroArchitecture, list[Cell | None]]
     ]
     start: MacroArchitecture
+    num_clusters: int = 1
 
 
 class Generators(NamedTuple):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -108,6 +109,21 @@ def test_one_process_or_two_and_resumed_or_not_are_the_same(finished, tmp_path):
         np.testing.assert_array_equal(before[name], after[name], name)
     assert before["proxies"] == after["proxies"]
     assert not list((folder / "parts").glob(".*"))
+
+
+def test_a_file_of_another_row_is_made_again(finished, tmp_path):
+    folder = tmp_path / "again"
+    shutil.copytree(finished, folder)
+    rows = json.loads((folder / "networks.json").read_text())
+    assert all(fitness_training.is_trained(folder, i, row) for i, row in enumerate(rows))
+    rows[1] |= {"seed": 5, "proxies": []}
+    assert not fitness_training.is_trained(folder, 1, rows[1])
+    fitness_training.train_all(folder, rows, workers=1)
+    old, new = (fitness_training.read_part(one, 1) for one in (finished, folder))
+    assert new["proxies"] == {} and "snip" in old["proxies"]
+    assert (new["losses"] != old["losses"]).any()
+    kept = (fitness_training.read_part(one, 0) for one in (finished, folder))
+    assert len({one["row"].item() for one in kept}) == 1
 
 
 @pytest.mark.slow

@@ -85,6 +85,27 @@ def test_other_config_is_refused_and_every_difference_listed(opened):
     assert snapshot(opened.path) == before
 
 
+def test_a_run_goes_on_with_the_weights_that_it_began_with(tmp_path):
+    weights, path = tmp_path / "weights", tmp_path / "run"
+    weights.mkdir()
+    (weights / "macro.safetensors").write_bytes(b"")
+    (weights / "macro.json").write_text('{"sha256": "a"}')
+    config = make_config(pretrained=str(weights))
+    reopen(path, config)
+    kept = json.loads((path / "env.json").read_text())["weights"]
+    assert kept[f"{weights}/macro"] == "a" and len(kept["open/accuracy"]) == 64
+    assert reopen(path, config).resumed
+    (weights / "macro.json").write_text('{"sha256": "b"}')
+    before = snapshot(path)
+    with pytest.raises(UserError, match="began with other weights .*weights/macro.; name a new"):
+        workdir.open_workdir(path, config)
+    assert snapshot(path) == before
+    env = json.loads((path / "env.json").read_text())
+    del env["weights"]  # as earlier versions wrote it
+    (path / "env.json").write_text(json.dumps(env))
+    assert reopen(path, config).resumed
+
+
 @pytest.mark.parametrize("damage", [b"", b"{", b"[1]", b"\xff\xfe"])
 def test_damaged_config_is_refused(opened, damage):
     workdir.close_workdir(opened)

@@ -5,6 +5,7 @@ import jax
 import numpy as np
 import pytest
 
+from nasgen.search import levels
 from nasgen.search.evolution import Evolution
 from nasgen.search.generate import Generate, with_cells_of
 from nasgen.search.local_search import LocalSearch
@@ -23,7 +24,7 @@ SMALL = {
     "paper": Paper(spaces=7, population=5),
     "random": Random(batch=4),
     "evolution": Evolution(population=6, tournament=3),
-    "cells_only": Evolution(population=6, tournament=3),
+    "cells_only": Generate(proposals=100, batch=3, generations=2, edits=16),
     "local_search": LocalSearch(patience=4),
 }
 
@@ -123,7 +124,7 @@ def test_settings_go_to_the_methods_of_the_same_step():
     groups = {"evolution": {"population": 7}, "generate": {"batch": 3}}
     for name, field, value in [
         ("evolution", "population", 7),
-        ("cells_only", "population", 7),
+        ("cells_only", "batch", 3),
         ("generate", "batch", 3),
         ("macro_only", "batch", 3),
         ("paper", "population", 512),
@@ -175,6 +176,29 @@ def test_cells_only_keeps_one_macro_that_the_budget_fills_and_macro_only_random_
     assert len({one.cells for one in state.architectures}) == 12
     cells = {cell for one in run("macro_only", 6).architectures for cell in one.cells}
     assert toy.CELL not in cells and len(cells) > 6
+
+
+def test_cells_only_has_the_generators_cells_and_varies_one_at_a_time():
+    problem, asked = toy.problem()[0], []
+
+    def fill(key, macros):
+        asked.extend(stage.cluster for one in macros for stage in one.stages)
+        return toy.generators().fill(key, macros)
+
+    problem = problem._replace(generators=problem.generators._replace(fill=fill))
+    only = levels.cells_only(jax.random.key(0), problem).generators
+    fresh = only.propose(jax.random.key(1), 40)
+    assert len({one.macro for one in fresh}) == 1 and {c for one in fresh for c in one.cells} == {
+        toy.CELL
+    }
+    assert set(asked) == set(range(toy.NUM_CLUSTERS)) and len(asked) == 160
+    varied = only.vary(jax.random.key(2), fresh)
+    changed = [
+        [old != new for old, new in zip(one.cells, other.cells, strict=True)]
+        for one, other in zip(fresh, varied, strict=True)
+    ]
+    assert {sum(places) for places in changed} == {1} and np.any(changed, 0).all()
+    assert only.fit(varied) == varied
 
 
 def test_impossible_budget_is_an_error():

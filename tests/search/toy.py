@@ -82,7 +82,7 @@ def problem(params=400):
         measure,
         lambda one: repr(one).encode(),
         Budget(params),
-        moves=Moves(_cells, _edit_cell, _edit_macro, START),
+        moves=Moves(_cells, _edit_cell, _edit_macro, START, NUM_CLUSTERS),
         generators=generators(),
     ), asked
 
