@@ -4,7 +4,8 @@ A seed is a search problem: its images, its draw of weights; every method gets t
 charged for exact scores alone. `METHOD/best_score_at/EVALUATIONS` is the best fitness after so
 many, `evaluations_to_match_evolution_N` how many `generate` needs to reach what evolution has after
 all its N, seed by seed (null where it never does). Medians over seeds; `/all` lists them,
-`/interval` is the bootstrap's.
+`/interval` is the bootstrap's. Seconds are without compiling, null for searches that were
+interrupted.
 """
 
 import json
@@ -19,6 +20,7 @@ from ml_collections import ConfigDict
 from nasgen import pretrained
 from nasgen.compile_clock import CLOCK
 from nasgen.keys import children
+from nasgen.pipeline import kept_search
 from nasgen.pipeline.config import (
     COMMON,
     MADE_UP,
@@ -33,7 +35,6 @@ from nasgen.pipeline.config import (
     wholes,
 )
 from nasgen.pipeline.examples import examples_of, made_up_task
-from nasgen.pipeline.kept_search import found_to_json, kept_search
 from nasgen.pipeline.problems import make_problem
 from nasgen.pipeline.request import check_budget
 from nasgen.pipeline.stages import Stage, run_stages
@@ -114,17 +115,19 @@ def _search(
     config: ConfigDict, workdir: Workdir, name: str, seed: int, problem: Problem, key
 ) -> None:
     method, compiled = configured(name, config.methods.to_dict()), CLOCK.seconds
+    resumed = (workdir.path / kept_search.FOLDER / f"{name}_{seed}.jsonl").exists()
     space = SPACES[pretrained.space_of(config.pretrained, "cells")]
     try:
-        state = kept_search(
+        state = kept_search.kept_search(
             *(workdir, f"{name}_{seed}", key, method, problem, config.evaluations[name]),
             space=space,
         )
     except BudgetError as error:
         raise UserError(f"{name}: {error}") from None
-    found = found_to_json(state, problem, space)
+    found = kept_search.found_to_json(state, problem, space)
     (workdir.path / "found").mkdir(exist_ok=True)
-    seconds = {"seconds_compile": CLOCK.seconds - compiled}
+    # of a search that was interrupted nobody knows how long compiling took
+    seconds = {"seconds_compile": None if resumed else CLOCK.seconds - compiled}
     write_json(workdir.path / _file(name, seed), {**found, **seconds})
 
 
@@ -136,13 +139,13 @@ def _read(folder: Path, name: str, seed: int) -> dict[str, Any]:
     """What a method found, arrays by name, with its `curve`: the best score after each."""
     found = json.loads((folder / _file(name, seed)).read_text())
     scores = np.array([-np.inf if one is None else one for one in found["scores"]])
+    compiling = found["seconds_compile"]
     return {
         "scores": scores,
         "curve": np.maximum.accumulate(scores),
         "params": np.array(found["params"]),
         "macs": np.array(found["macs"]),
-        "seconds": found["seconds"],
-        "seconds_compile": found["seconds_compile"],
+        "seconds": np.inf if compiling is None else found["seconds"] - compiling,
     }
 
 
@@ -160,7 +163,7 @@ def collect(config: ConfigDict, found: dict[str, list[dict[str, Any]]]) -> dict[
             if mark <= min(len(row["curve"]) for row in rows):
                 note(f"{name}/best_score_at/{mark}", [row["curve"][mark - 1] for row in rows])
         note(f"{name}/hypervolume", volumes[name])
-        note(f"{name}/seconds", [row["seconds"] - row["seconds_compile"] for row in rows])
+        note(f"{name}/seconds", [row["seconds"] for row in rows])
         results[f"{name}/evaluations"] = min(len(row["curve"]) for row in rows)
     return results
 

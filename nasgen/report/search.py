@@ -1,6 +1,7 @@
 """The page of the search benchmark: what each method has after how many exact scores, and its
 Pareto set; curves and sets as pictures."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,13 +71,17 @@ def _scores(results: Mapping[str, Any], names: list[str]) -> str:
     return table(("Method", *(f"after {mark:,}" for mark in marks)), rows, right=1)
 
 
+def _seconds(value: float) -> str:
+    return f"{value:,.0f}" if math.isfinite(value) else "interrupted"
+
+
 def _volumes(results: Mapping[str, Any], names: list[str]) -> str:
     rows = [
         (
             METHODS.get(name, name),
             results[f"{name}/evaluations"],
             _with_interval(results, f"{name}/hypervolume"),
-            f"{results[f'{name}/seconds']:,.0f}",
+            _seconds(results[f"{name}/seconds"]),
         )
         for name in names
     ]

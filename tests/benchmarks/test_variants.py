@@ -23,7 +23,7 @@ def small_config():
     config.names = ("chosen", "components_2")
     with config.unlocked():
         config.variants.components_2 = bench_variants.variant("open", 2)
-        del config.variants.no_metric_loss
+        del config.variants.no_metric_loss, config.variants.other_seed
     config.macro = small_macro("open")
     config.trained.task.name, config.trained.num_seeds = "digits", 2
     config.trained.budget.update(params=20_000, macs=600_000)

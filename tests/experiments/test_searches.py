@@ -146,3 +146,6 @@ def test_authors_as_a_user_types_it(tmp_path):
     assert results["cifar/evaluations"] == 3 and results["cifar/best_params"] <= 1_000_000
     assert results["cifar/best_macs"] <= results["cifar/budget_macs"] == 957_487_008
     assert results["cifar/best_score"] > 0 and results["cifar/authors_best_score"] > 0
+    for one in ("best_score", "authors_best_score"):
+        first, again = results[f"cifar/{one}"], results[f"cifar/again/{one}"]
+        assert first != again and 0.5 < first / again < 2
