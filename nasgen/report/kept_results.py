@@ -77,7 +77,7 @@ def cleaned(value: Any, name: str) -> Any:
     workdir is `runs/name`."""
     if isinstance(value, Mapping):
         kept = {k: v for k, v in value.items() if k not in ("host", "architecture")}
-        return {key: cleaned(one, name) for key, one in kept.items()}
+        return {ABSOLUTE.sub("", key): cleaned(one, name) for key, one in kept.items()}
     if isinstance(value, list):
         return [cleaned(one, name) for one in value]
     if isinstance(value, str):

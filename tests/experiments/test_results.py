@@ -97,6 +97,7 @@ def test_a_finished_run_is_kept_without_paths_hosts_and_architectures(tmp_path):
     command = "run.py --config=c.py --workdir=/home/me/runs/mine --config.task.path=/data/a/b.npz"
     again = "run.py --workdir /home/me/runs/mine --config.task.path='/data/photos'"
     env = {"host": "box", "command": command, "resumed": [{"host": "box", "command": again}]}
+    env["weights"] = {"/home/me/macro/cells": "0a"}
     written = {
         "results": {"open/params": 3, "finished": True, "url": "https://a.org/b"},
         "config": {"task": {"path": "/data/a/b.npz"}, "table": "results/t.parquet"},
@@ -116,6 +117,7 @@ def test_a_finished_run_is_kept_without_paths_hosts_and_architectures(tmp_path):
         "env": {
             "command": "run.py --config=c.py --workdir=runs/bench --config.task.path=b.npz",
             "resumed": [{"command": "run.py --workdir runs/bench --config.task.path='photos'"}],
+            "weights": {"cells": "0a"},
         },
         "finalists": {"networks": [{"params": 3}], "winner": 0},
     }
