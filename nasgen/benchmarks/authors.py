@@ -11,7 +11,6 @@ both winners are scored again, on images and weights that neither was chosen by:
 import json
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -75,18 +74,14 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
             problem = _problem(config, bundle, name, side, keys)
             theirs, ours = f"authors_{name}_{seed}", f"nasgen_{name}_{seed}"
             anew = children(jax.random.fold_in(jax.random.key(seed), 1), "problem", "batch")
-            again = f"again_{name}_{seed}"
+            again, fresh = (
+                f"again_{name}_{seed}",
+                partial(_problem, config, bundle, name, side, anew),
+            )
             works = {
                 theirs: partial(_score, workdir, theirs, side, problem),
                 ours: partial(_search, config, workdir, ours, keys["search"], problem),
-                again: partial(
-                    _score_again,
-                    *(workdir, again, side, workdir.path / f"{theirs}.json"),
-                    *(
-                        workdir.path / f"{ours}.json",
-                        partial(_problem, config, bundle, name, side, anew),
-                    ),
-                ),
+                again: partial(_score_again, workdir, again, side, theirs, ours, fresh),
             }
             for stage, work in works.items():
                 run_stages(workdir, [Stage(stage, (f"{stage}.json",), work)])
@@ -122,18 +117,13 @@ def _search(config: ConfigDict, workdir: Workdir, stage: str, key, problem: Prob
 
 
 def _score_again(
-    workdir: Workdir,
-    stage: str,
-    side: Side,
-    theirs: Path,
-    ours: Path,
-    make: Callable[[], Problem],
+    workdir: Workdir, stage: str, side: Side, theirs: str, ours: str, fresh: Callable[[], Problem]
 ) -> None:
-    """Both winners' scores by another problem."""
-    first, second = (json.loads(file.read_text()) for file in (theirs, ours))
+    """Both stages' winners, by another problem."""
+    first, second = (json.loads((workdir.path / f"{n}.json").read_text()) for n in (theirs, ours))
     best = second["architectures"][int(_scores(second).argmax())]
     pair = [side.networks[int(_scores(first).argmax())], architecture_from_json(best, OPEN)]
-    problem = make()
+    problem = fresh()
     scores = problem.combine(problem.measure(pair))
     write_json(workdir.path / f"{stage}.json", {"scores": scores})
 
