@@ -72,12 +72,9 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
         for seed in config.seeds:
             keys = children(jax.random.key(seed), "problem", "batch", "search")
             problem = _problem(config, bundle, name, side, keys)
-            theirs, ours = f"authors_{name}_{seed}", f"nasgen_{name}_{seed}"
+            theirs, ours, again = (f"{n}_{name}_{seed}" for n in ("authors", "nasgen", "again"))
             anew = children(jax.random.fold_in(jax.random.key(seed), 1), "problem", "batch")
-            again, fresh = (
-                f"again_{name}_{seed}",
-                partial(_problem, config, bundle, name, side, anew),
-            )
+            fresh = partial(_problem, config, bundle, name, side, anew)
             works = {
                 theirs: partial(_score, workdir, theirs, side, problem),
                 ours: partial(_search, config, workdir, ours, keys["search"], problem),
