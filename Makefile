@@ -1,7 +1,7 @@
 # make quickstart   a first network, from nothing but Python 3.11 and pip
 # make test         all quick tests (TEST_ARGS="-m slow" for the others)
 # make lint         ruff, as CI runs it
-# make results      RESULTS.md and README's figures from the runs in results/, the pages of configs
+# make results      README, RESULTS.md and pages of docs/ from docs/templates and results/, the pages of configs
 # make docs         the site, into build/site
 # make audit        known vulnerabilities of what is installed, by PyPI's advisories
 
