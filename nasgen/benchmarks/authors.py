@@ -35,6 +35,7 @@ from nasgen.spaces.formats import architecture_from_json
 from nasgen.types import Architecture, Budget, Task
 
 OPEN = SPACES["open"]
+_AGAIN = 1_000  # folded into a seed's key, beyond all its keys: other images and weights
 BEST = {"cifar": "hgen_cifar_1m", "imagenet450m": "hgen_imagenet_450m"}  # of each set
 PARAMS = {"cifar": 1_000_000}  # the budget that the paper names; elsewhere the authors' largest
 RULES = {
@@ -73,7 +74,7 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
             keys = children(jax.random.key(seed), "problem", "batch", "search")
             problem = _problem(config, bundle, name, side, keys)
             theirs, ours, again = (f"{n}_{name}_{seed}" for n in ("authors", "nasgen", "again"))
-            anew = children(jax.random.fold_in(jax.random.key(seed), 1), "problem", "batch")
+            anew = children(jax.random.fold_in(jax.random.key(seed), _AGAIN), "problem", "batch")
             fresh = partial(_problem, config, bundle, name, side, anew)
             works = {
                 theirs: partial(_score, workdir, theirs, side, problem),

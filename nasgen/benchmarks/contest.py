@@ -33,7 +33,7 @@ from nasgen.pipeline.examples import examples_of
 from nasgen.pipeline.kept_search import kept_search
 from nasgen.pipeline.problems import make_problem
 from nasgen.pipeline.stages import Stage, run_stages
-from nasgen.pipeline.workdir import Workdir, write_json
+from nasgen.pipeline.workdir import Workdir, forget_stage, write_json
 from nasgen.pretrained.bundle import Bundle, load_accuracy, load_bundle
 from nasgen.published import handmade
 from nasgen.search.draws import draw_within
@@ -206,6 +206,8 @@ def hold(
         fitness_training.save_data(folder, judged, settings.num_train, settings.num_test)
         fitness_training.train_all(folder, rows, workers=settings.workers)
 
+    if not all(fitness_training.is_trained(folder, i, row) for i, row in enumerate(rows)):
+        forget_stage(workdir, "trainings")  # a search found another network than before
     run_stages(workdir, [Stage("trainings", (f"{FOLDER}/parts",), train)])
     each = settings.num_trainings
     return [

@@ -76,13 +76,15 @@ def run(config: ConfigDict, workdir: Workdir) -> None:
 
 def nearest_bands(rows: Rows) -> Int[np.ndarray, " rows"]:
     """The band of each row; of those in none the one of their task that is nearest by the mean
-    logarithms of params and MACs."""
+    logarithms of params and MACs. Where a task has no band they stay one of their own."""
     costs, bands = np.log([rows.columns["params"], rows.columns["macs"]]).T, rows.band.copy()
     for task in np.unique(rows.task):
         mine, known = rows.task == task, np.unique(rows.band[rows.task == task])
         known = known[known != OUTSIDE]
         means = np.array([costs[mine & (rows.band == band)].mean(0) for band in known])
         outside = mine & (rows.band == OUTSIDE)
+        if not len(known) or not outside.any():
+            continue
         distances = np.linalg.norm(costs[outside][:, None] - means[None], axis=-1)
         bands[outside] = known[distances.argmin(1)]
     return bands

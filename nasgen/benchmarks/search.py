@@ -4,7 +4,7 @@ A seed is a search problem: its images, its draw of weights; every method gets t
 charged for exact scores alone. `METHOD/best_score_at/EVALUATIONS` is the best fitness after so
 many, `evaluations_to_match_evolution_N` how many `generate` needs to reach what evolution has after
 all its N, seed by seed (null where it never does). Medians over seeds; `/all` lists them,
-`/interval` is the bootstrap's. Seconds are without compiling, null for searches that were
+`/interval` is the bootstrap's. Seconds are without compiling, null where a search was
 interrupted.
 """
 
@@ -163,7 +163,8 @@ def collect(config: ConfigDict, found: dict[str, list[dict[str, Any]]]) -> dict[
             if mark <= min(len(row["curve"]) for row in rows):
                 note(f"{name}/best_score_at/{mark}", [row["curve"][mark - 1] for row in rows])
         note(f"{name}/hypervolume", volumes[name])
-        note(f"{name}/seconds", [row["seconds"] for row in rows])
+        seconds = [row["seconds"] for row in rows]
+        note(f"{name}/seconds", seconds if np.isfinite(seconds).all() else [np.inf] * len(rows))
         results[f"{name}/evaluations"] = min(len(row["curve"]) for row in rows)
     return results
 

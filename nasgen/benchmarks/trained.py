@@ -50,7 +50,7 @@ from nasgen.statistics import bootstrap_weights, interval_of_mean, spearman, wit
 from nasgen.types import Budget
 
 OURS = "nasgen"
-_UNSEEN = 1  # folded into the key: of images and weights beside those of the searches
+_UNSEEN = 1_000  # folded into the key, beyond all keys of the searches: other images, weights
 RULES = {
     **COMMON,
     **REQUEST,

@@ -26,6 +26,7 @@ BATCHES = {
     "train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
     "test": ("test_batch.bin",),
 }
+RECORDS = 10_000  # of each batch
 TASK = Task("cifar10", (32, 32, 3), 10)
 PARTS = ("payload", "offsets", "labels")  # of the packed file, for each split
 VALIDATION = 0.1  # of the official training images, by `seed`
@@ -71,9 +72,10 @@ def _read(folder: Path, names: Sequence[str]) -> Split:
         if not file.is_file():
             raise ValueError(f"{folder} must hold {', '.join(names)}; it has no {name}.")
         content = np.fromfile(file, np.uint8)
-        if not len(content) or len(content) % size:
+        if len(content) != RECORDS * size:
             raise ValueError(
-                f"{file} must hold records of {size:,} bytes; it has {len(content):,} bytes."
+                f"{file} must hold {RECORDS:,} records of {size:,} bytes; "
+                f"it has {len(content):,} bytes."
             )
         batches.append(content.reshape(-1, size))
         check_highest(batches[-1][:, 0], TASK.num_classes, f"{file}: labels")

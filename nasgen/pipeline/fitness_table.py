@@ -235,7 +235,7 @@ def train(config: ConfigDict, folder: Path) -> dict[str, Any]:
 def assemble(config: ConfigDict, folder: Path) -> dict[str, Any]:
     """The rows of all parts that are there, and those of the earlier table before them."""
     rows = json.loads((folder / "networks.json").read_text())
-    there = [i for i in range(len(rows)) if fitness_training.part_file(folder, i).exists()]
+    there = [i for i, row in enumerate(rows) if fitness_training.is_trained(folder, i, row)]
     pandas = parquet.pandas()
     frame = pandas.DataFrame([_row(rows[i], fitness_training.read_part(folder, i)) for i in there])
     if config.earlier is not None:

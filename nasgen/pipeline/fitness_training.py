@@ -16,6 +16,7 @@ from itertools import zip_longest
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import jax
 import numpy as np
@@ -140,12 +141,13 @@ def part_file(folder: Path, index: int) -> Path:
 
 
 def is_trained(folder: Path, index: int, row: dict[str, Any]) -> bool:
-    """Whether the file of a row is there, and is of this row."""
-    file = part_file(folder, index)
-    if not file.exists():
+    """Whether the file of a row is there, whole, and of this row."""
+    try:
+        with np.load(part_file(folder, index)) as held:
+            # those of earlier versions do not say of which row they are
+            return "row" not in held.files or str(held["row"]) == _hash(row)
+    except (OSError, ValueError, EOFError, BadZipFile):
         return False
-    with np.load(file) as held:  # those of earlier versions do not say of which
-        return "row" not in held.files or str(held["row"]) == _hash(row)
 
 
 def _hash(row: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The folder of one run: what lies where, who works in it, and which stages are whole.
 
-    config.json      the config, as given            env.json       machine, versions, command
+    config.json      the config, as given            env.json       machine, versions, command,
+                                                                    sha256 of weights it began with
     stages/*.json    sha256 manifest of each stage   results.json   the results; `finished: true`
     task.json        the task, where there is one  lock           pid and host of who works here
 
@@ -34,7 +35,13 @@ from nasgen.pipeline.environment import environment
 CONFIG, ENVIRONMENT, RESULTS, STAGES = "config.json", "env.json", "results.json", "stages"
 _UNFINISHED = (".network-*", ".*.json.*", ".*.npz.*")  # what a killed process may have left
 TASK = "task.json"
-_NAME_WEIGHTS = {"pretrained", "accuracy", "cells", "weights"}  # keys of configs
+# keys of configs that name weights, and the parts that are read of them
+_READ = {
+    "pretrained": ("cells", "macro"),
+    "cells": ("cells",),
+    "weights": ("cells",),
+    "accuracy": ("accuracy",),
+}
 
 
 class Workdir(NamedTuple):
@@ -93,7 +100,7 @@ def _open(path: Path, given: dict[str, Any]) -> Workdir:
             if not workdir.finished:
                 _check_weights(path, given)
                 _sweep(path)
-                _note_resume(path)
+                _note_resume(path, given)
         except BaseException:
             close_workdir(workdir)
             raise
@@ -179,6 +186,12 @@ def stage_done(workdir: Workdir, name: str) -> bool:
             flush=True,
         )
     return damaged is not None and not damaged
+
+
+def forget_stage(workdir: Workdir, name: str) -> None:
+    """Has stage `name` run again."""
+    if processes.is_first():
+        (workdir.path / STAGES / f"{name}.json").unlink(missing_ok=True)
 
 
 def finish_stage(workdir: Workdir, name: str, files: Iterable[str | Path]) -> None:
@@ -321,21 +334,23 @@ def _create(path: Path, given: dict[str, Any]) -> Workdir | None:
 
 
 def _weights(given: Mapping[str, Any]) -> dict[str, str]:
-    """The hashes of all weights that a config names, see `pretrained.hashes`, and of the shipped
-    predictor of accuracy, which generators without one use."""
-    named = [
-        value
-        for key, value in flat(given).items()
-        if isinstance(value, str) and set(key.split(".")) & _NAME_WEIGHTS
-    ]
-    return pretrained.hashes({*named, *pretrained.shipped("accuracy")} if named else ())
+    """`NAME/PART` to the hash of all weights that a config names and its run reads."""
+    parts = []
+    for key, value in flat(given).items():
+        kinds = _READ.keys() & key.split(".")
+        parts += [(value, part) for kind in kinds for part in _READ[kind] if isinstance(value, str)]
+    macros = [name for name, part in parts if part == "macro" and pretrained.is_there(name, part)]
+    parts += [(own, "accuracy") for own in map(pretrained.accuracy_of, macros) if own is not None]
+    hashes = {f"{name}/{part}": pretrained.hash_of(name, part) for name, part in parts}
+    return {name: value for name, value in sorted(hashes.items()) if value is not None}
 
 
 def _check_weights(path: Path, given: Mapping[str, Any]) -> None:
-    """Raises `UserError` where the run in `path` began with other weights of these names."""
-    first = _environment(path)
-    now, before = _weights(given), first.get("weights", {})
-    other = sorted(name for name in now.keys() & before.keys() if now[name] != before[name])
+    """Raises `UserError` where the run in `path` began with other weights, fewer or more. One that
+    an earlier version began says nothing of its weights."""
+    first, now = _environment(path), _weights(given)
+    before = first.get("weights", now)
+    other = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
     if other:
         raise UserError(
             f"`--workdir` {path} holds a run that began with other weights ({', '.join(other)}); "
@@ -383,8 +398,8 @@ def _environment(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _note_resume(path: Path) -> None:
-    first = _environment(path)
+def _note_resume(path: Path, given: Mapping[str, Any]) -> None:
+    first = {"weights": _weights(given)} | _environment(path)
     write_json(path / ENVIRONMENT, {**first, "resumed": [*first.get("resumed", []), environment()]})
 
 

@@ -7,7 +7,6 @@ Parts: `cells` (the generator of a space's cells), `macro` (of macro architectur
 
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +35,29 @@ def shipped(part: str) -> list[str]:
     return sorted(p.stem.removeprefix(f"{part}_") for p in FOLDER.glob(f"{part}_*.safetensors"))
 
 
-def hashes(names: Iterable[str]) -> dict[str, str]:
-    """`NAME/PART` to the sha256 of these weights by their cards, of all parts that are there. What
-    cannot be read has none: who loads it says so."""
-    found = {}
-    for name in names:
-        for part in PARTS:
-            try:
-                _, card = find(name, part)
-                found[f"{name}/{part}"] = json.loads(card.read_text())["sha256"]
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
-    return found
+def accuracy_of(name: str) -> str | None:
+    """The weights whose predictors of accuracy go with generators of this name: their own, else the
+    shipped ones, which do not depend on the generators; None without any."""
+    return next((one for one in (name, *shipped("accuracy")) if is_there(one, "accuracy")), None)
+
+
+def is_there(name: str, part: str) -> bool:
+    """Whether `find` finds it."""
+    try:
+        find(name, part)
+    except ValueError:
+        return False
+    return True
+
+
+def hash_of(name: str, part: str) -> str | None:
+    """The sha256 of these weights by their card; None where it cannot be read: who loads them says
+    why."""
+    try:
+        _, card = find(name, part)
+        return json.loads(card.read_text())["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def damaged(file: Path, why: object) -> ValueError:

@@ -23,7 +23,7 @@ from nasgen.models.macro import MacroConfig
 from nasgen.models.macro_language import WORDS, Vocabulary
 from nasgen.models.mixture import Mixture
 from nasgen.models.surrogate import Surrogate
-from nasgen.pretrained import damaged, find, read_card, sealed, shipped
+from nasgen.pretrained import accuracy_of, damaged, find, read_card, sealed
 from nasgen.spaces import SPACES
 from nasgen.types import CellRules
 
@@ -186,17 +186,6 @@ def load_accuracy(name: str) -> Accuracy:
     return _load(name, "accuracy", assemble)
 
 
-def _accuracy_beside(name: str) -> Accuracy | None:
-    """Predictors of this name, else the shipped ones, which do not depend on the generators."""
-    for one in (name, *shipped("accuracy")):
-        try:
-            find(one, "accuracy")
-        except ValueError:
-            continue
-        return load_accuracy(one)
-    return None
-
-
 def weights_hash(name: str) -> str:
     """The sha256 of the cells' weights of this name."""
     return hashlib.sha256(find(name, "cells")[0].read_bytes()).hexdigest()
@@ -206,6 +195,7 @@ def load_bundle(name: str) -> Bundle:
     """Both levels of this name, shipped or in the folder of a pretrain_macro run. Raises ValueError
     as `load_cells`."""
     cells, hash_of_cells = load_cells(name), weights_hash(name)
+    accuracy = accuracy_of(name)
 
     def assemble(arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Bundle:
         if card["cells_sha256"] != hash_of_cells:
@@ -221,7 +211,7 @@ def load_bundle(name: str) -> Bundle:
             macro=unflatten(shape, arrays, "macro"),
             macro_config=config,
             surrogate=_record(Surrogate, arrays, "surrogate"),
-            accuracy=_accuracy_beside(name),
+            accuracy=None if accuracy is None else load_accuracy(accuracy),
         )
 
     return _load(name, "macro", assemble)

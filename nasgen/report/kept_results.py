@@ -72,12 +72,17 @@ def keep(folder: Path, root: Path, name: str) -> list[Path]:
     return written
 
 
+def _relative(key: str) -> str:
+    """A key without the folders of an absolute path, but for the last: it tells weights apart."""
+    return "/".join(key.split("/")[-2:]) if key.startswith("/") else key
+
+
 def cleaned(value: Any, name: str) -> Any:
     """`value` of a run's JSON without hosts, architectures and the folders of absolute paths; its
     workdir is `runs/name`."""
     if isinstance(value, Mapping):
         kept = {k: v for k, v in value.items() if k not in ("host", "architecture")}
-        return {ABSOLUTE.sub("", key): cleaned(one, name) for key, one in kept.items()}
+        return {_relative(key): cleaned(one, name) for key, one in kept.items()}
     if isinstance(value, list):
         return [cleaned(one, name) for one in value]
     if isinstance(value, str):

@@ -117,7 +117,7 @@ def test_a_finished_run_is_kept_without_paths_hosts_and_architectures(tmp_path):
         "env": {
             "command": "run.py --config=c.py --workdir=runs/bench --config.task.path=b.npz",
             "resumed": [{"command": "run.py --workdir runs/bench --config.task.path='photos'"}],
-            "weights": {"cells": "0a"},
+            "weights": {"macro/cells": "0a"},
         },
         "finalists": {"networks": [{"params": 3}], "winner": 0},
     }

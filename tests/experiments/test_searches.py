@@ -98,6 +98,9 @@ def test_an_interrupted_benchmark_goes_on(search_run, monkeypatch, capsys):
     assert {k: v for k, v in after.items() if "seconds" not in k} == {
         k: v for k, v in before.items() if "seconds" not in k
     }
+    assert before["random/seconds"] > 0 and after["random/seconds"] is None  # nobody knows
+    assert after["evolution/seconds"] == before["evolution/seconds"]
+    assert "| interrupted |" in (folder / "report.md").read_text()
 
 
 def test_first_at_least():

@@ -147,6 +147,13 @@ def test_links_lead_to_files(name):
         assert (PAGES[name].parent / link).exists(), f"{name}: {link}"
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_hold_no_figure_or_section_by_name(name):
+    """The site shows pages as they lie here; what has such names is in docs/templates."""
+    text = re.sub(r"`[^`\n]*`", "", FENCE.sub("", PAGES[name].read_text()))
+    assert "{{" not in text and '--8<-- "' not in text
+
+
 def test_links_become_those_of_the_site():
     page = "[a](faq.md#x) ![b](search.png) [c](../RESULTS.md) [d](../setup.cfg) `[e](f)` [g](no.md)"
     assert site_hooks.with_links(page, "docs/index.md") == (

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import run
+from nasgen.benchmarks.fitness import nearest_bands
 from nasgen.models import accuracy
 from nasgen.models.accuracy import SCORES
 from nasgen.networks import features, topology
@@ -72,6 +73,18 @@ def test_who_costs_less_than_every_band_is_in_no_group(frame):
     rows = rows._replace(band=np.where(rows.network < 40, OUTSIDE, rows.band))
     members = np.concatenate(list(accuracy_fit.groups(rows).values()))
     assert sorted(members) == np.flatnonzero(rows.network >= 40).tolist()
+
+
+def test_what_lies_in_no_band_goes_with_the_nearest_of_its_task(frame):
+    """digits: bands of 20 and 80 params; CIFAR-10: none at all."""
+    rows = read_rows(frame)
+    params = np.where(rows.network % 3 == 0, 20.0, np.where(rows.network % 3 == 1, 80.0, 25.0))
+    band = np.where((rows.network % 3 == 2) | (rows.task == "cifar10"), OUTSIDE, rows.network % 3)
+    columns = {**rows.columns, "params": params, "macs": 10 * params}
+    found = nearest_bands(rows._replace(band=band, columns=columns))
+    digits = rows.task == "digits"
+    assert (found[digits] == (rows.network % 3 == 1)[digits]).all()
+    assert (found[~digits] == OUTSIDE).all()
 
 
 @pytest.mark.parametrize("name", FITS)

@@ -118,12 +118,16 @@ def test_a_file_of_another_row_is_made_again(finished, tmp_path):
     assert all(fitness_training.is_trained(folder, i, row) for i, row in enumerate(rows))
     rows[1] |= {"seed": 5, "proxies": []}
     assert not fitness_training.is_trained(folder, 1, rows[1])
+    stamp = fitness_training.part_file(folder, 0).stat().st_mtime_ns
+    fitness_training.part_file(folder, 2).write_bytes(b"")
+    assert not fitness_training.is_trained(folder, 2, rows[2])
     fitness_training.train_all(folder, rows, workers=1)
     old, new = (fitness_training.read_part(one, 1) for one in (finished, folder))
     assert new["proxies"] == {} and "snip" in old["proxies"]
     assert (new["losses"] != old["losses"]).any()
-    kept = (fitness_training.read_part(one, 0) for one in (finished, folder))
-    assert len({one["row"].item() for one in kept}) == 1
+    assert fitness_training.part_file(folder, 0).stat().st_mtime_ns == stamp
+    old, new = (fitness_training.read_part(one, 2) for one in (finished, folder))
+    np.testing.assert_array_equal(old["losses"], new["losses"])
 
 
 @pytest.mark.slow

@@ -88,22 +88,46 @@ def test_other_config_is_refused_and_every_difference_listed(opened):
 def test_a_run_goes_on_with_the_weights_that_it_began_with(tmp_path):
     weights, path = tmp_path / "weights", tmp_path / "run"
     weights.mkdir()
-    (weights / "macro.safetensors").write_bytes(b"")
-    (weights / "macro.json").write_text('{"sha256": "a"}')
+
+    def write(part, sha256):
+        (weights / f"{part}.safetensors").write_bytes(b"")
+        (weights / f"{part}.json").write_text(json.dumps({"sha256": sha256}))
+
+    def kept():
+        return json.loads((path / "env.json").read_text())["weights"]
+
+    write("macro", "a")
     config = make_config(pretrained=str(weights))
     reopen(path, config)
-    kept = json.loads((path / "env.json").read_text())["weights"]
-    assert kept[f"{weights}/macro"] == "a" and len(kept["open/accuracy"]) == 64
-    assert reopen(path, config).resumed
-    (weights / "macro.json").write_text('{"sha256": "b"}')
+    first = kept()
+    assert first.keys() == {f"{weights}/macro", "open/accuracy"}
+    assert first[f"{weights}/macro"] == "a" and len(first["open/accuracy"]) == 64
+    assert reopen(path, config).resumed and kept() == first
     before = snapshot(path)
-    with pytest.raises(UserError, match="began with other weights .*weights/macro.; name a new"):
-        workdir.open_workdir(path, config)
-    assert snapshot(path) == before
+    for part, sha256 in (("macro", "b"), ("accuracy", "c")):  # one of its own is another one
+        write(part, sha256)
+        with pytest.raises(UserError, match=f"other weights .*weights/{part}.*; name a new"):
+            workdir.open_workdir(path, config)
+        assert snapshot(path) == before
+        write("macro", "a")
     env = json.loads((path / "env.json").read_text())
     del env["weights"]  # as earlier versions wrote it
     (path / "env.json").write_text(json.dumps(env))
     assert reopen(path, config).resumed
+    assert kept() == {f"{weights}/macro": "a", f"{weights}/accuracy": "c"}
+
+
+def test_only_weights_that_a_run_reads_are_held_to_it(tmp_path):
+    for config, parts in [
+        ({"cells": "open"}, {"open/cells"}),
+        ({"weights": {"open": "open"}}, {"open/cells"}),
+        ({"pretrained": "nb201"}, {"nb201/cells"}),
+        ({"pretrained": "open"}, {"open/cells", "open/macro", "open/accuracy"}),
+        ({"accuracy": "nothing"}, set()),
+    ]:
+        path = tmp_path / str(len(list(tmp_path.iterdir())))
+        reopen(path, make_config(**config))
+        assert json.loads((path / "env.json").read_text())["weights"].keys() == parts
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[1]", b"\xff\xfe"])
