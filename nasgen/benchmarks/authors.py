@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float
 from ml_collections import ConfigDict
 
 from nasgen import pretrained, published
@@ -23,13 +22,13 @@ from nasgen.benchmarks.search import first_at_least, note_median
 from nasgen.keys import children
 from nasgen.pipeline.config import COMMON, METHODS, UserError, check, some_of, text, whole, wholes
 from nasgen.pipeline.examples import examples_of
-from nasgen.pipeline.kept_search import found_to_json, kept_search
+from nasgen.pipeline.kept_search import found_scores, found_to_json, kept_search
 from nasgen.pipeline.problems import make_problem
 from nasgen.pipeline.stages import Stage, run_stages
 from nasgen.pipeline.workdir import Workdir, write_json, write_results
 from nasgen.pretrained.bundle import Bundle, load_bundle
 from nasgen.search.methods import configured
-from nasgen.search.problem import Problem, finite
+from nasgen.search.problem import Problem
 from nasgen.spaces import SPACES
 from nasgen.spaces.formats import architecture_from_json
 from nasgen.types import Architecture, Budget, Task
@@ -119,8 +118,8 @@ def _score_again(
 ) -> None:
     """Both stages' winners, by another problem."""
     first, second = (json.loads((workdir.path / f"{n}.json").read_text()) for n in (theirs, ours))
-    best = second["architectures"][int(_scores(second).argmax())]
-    pair = [side.networks[int(_scores(first).argmax())], architecture_from_json(best, OPEN)]
+    best = second["architectures"][int(found_scores(second).argmax())]
+    pair = [side.networks[int(found_scores(first).argmax())], architecture_from_json(best, OPEN)]
     problem = fresh()
     scores = problem.combine(problem.measure(pair))
     write_json(workdir.path / f"{stage}.json", {"scores": scores})
@@ -128,12 +127,12 @@ def _score_again(
 
 def compare(theirs: dict[str, Any], ours: dict[str, Any], again: dict[str, Any]) -> dict[str, Any]:
     """Figures of one seed: of the best network of each side."""
-    mark, own = _scores(theirs), _scores(ours)
+    mark, own = found_scores(theirs), found_scores(ours)
     best, curve = int(own.argmax()), np.maximum.accumulate(own)
     return {
         "best_score": own[best],
-        "again/best_score": _scores(again)[1],
-        "again/authors_best_score": _scores(again)[0],
+        "again/best_score": found_scores(again)[1],
+        "again/authors_best_score": found_scores(again)[0],
         "authors_best_score": mark.max(),
         "evaluations_to_beat_authors": first_at_least(curve, np.nextafter(mark.max(), np.inf)),
         "evaluations": len(own),
@@ -143,11 +142,6 @@ def compare(theirs: dict[str, Any], ours: dict[str, Any], again: dict[str, Any])
         "authors_best_macs": theirs["macs"][int(mark.argmax())],
         "seconds": ours["seconds"],
     }
-
-
-def _scores(found: dict[str, Any]) -> Float[np.ndarray, " networks"]:
-    """Scores of a file, where JSON has null for what is not finite."""
-    return finite(np.array(found["scores"], float))
 
 
 def collect(config: ConfigDict, sides, found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:

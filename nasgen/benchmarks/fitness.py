@@ -79,12 +79,11 @@ def nearest_bands(rows: Rows) -> Int[np.ndarray, " rows"]:
     logarithms of params and MACs. Where a task has no band they stay one of their own."""
     costs, bands = np.log([rows.columns["params"], rows.columns["macs"]]).T, rows.band.copy()
     for task in np.unique(rows.task):
-        mine, known = rows.task == task, np.unique(rows.band[rows.task == task])
-        known = known[known != OUTSIDE]
-        means = np.array([costs[mine & (rows.band == band)].mean(0) for band in known])
-        outside = mine & (rows.band == OUTSIDE)
-        if not len(known) or not outside.any():
+        mine, outside = rows.task == task, (rows.task == task) & (rows.band == OUTSIDE)
+        known = np.unique(rows.band[mine & ~outside])
+        if not len(known):
             continue
+        means = np.array([costs[mine & (rows.band == band)].mean(0) for band in known])
         distances = np.linalg.norm(costs[outside][:, None] - means[None], axis=-1)
         bands[outside] = known[distances.argmin(1)]
     return bands

@@ -20,7 +20,6 @@ from ml_collections import ConfigDict
 from nasgen import pretrained
 from nasgen.compile_clock import CLOCK
 from nasgen.keys import children
-from nasgen.pipeline import kept_search
 from nasgen.pipeline.config import (
     COMMON,
     MADE_UP,
@@ -35,6 +34,7 @@ from nasgen.pipeline.config import (
     wholes,
 )
 from nasgen.pipeline.examples import examples_of, made_up_task
+from nasgen.pipeline.kept_search import found_scores, found_to_json, journal_file, kept_search
 from nasgen.pipeline.problems import make_problem
 from nasgen.pipeline.request import check_budget
 from nasgen.pipeline.stages import Stage, run_stages
@@ -115,16 +115,16 @@ def _search(
     config: ConfigDict, workdir: Workdir, name: str, seed: int, problem: Problem, key
 ) -> None:
     method, compiled = configured(name, config.methods.to_dict()), CLOCK.seconds
-    resumed = (workdir.path / kept_search.FOLDER / f"{name}_{seed}.jsonl").exists()
+    resumed = journal_file(workdir, f"{name}_{seed}").exists()
     space = SPACES[pretrained.space_of(config.pretrained, "cells")]
     try:
-        state = kept_search.kept_search(
+        state = kept_search(
             *(workdir, f"{name}_{seed}", key, method, problem, config.evaluations[name]),
             space=space,
         )
     except BudgetError as error:
         raise UserError(f"{name}: {error}") from None
-    found = kept_search.found_to_json(state, problem, space)
+    found = found_to_json(state, problem, space)
     (workdir.path / "found").mkdir(exist_ok=True)
     # of a search that was interrupted nobody knows how long compiling took
     seconds = {"seconds_compile": None if resumed else CLOCK.seconds - compiled}
@@ -138,8 +138,7 @@ def _file(name: str, seed: int) -> str:
 def _read(folder: Path, name: str, seed: int) -> dict[str, Any]:
     """What a method found, arrays by name, with its `curve`: the best score after each."""
     found = json.loads((folder / _file(name, seed)).read_text())
-    scores = np.array([-np.inf if one is None else one for one in found["scores"]])
-    compiling = found["seconds_compile"]
+    scores, compiling = found_scores(found), found["seconds_compile"]
     return {
         "scores": scores,
         "curve": np.maximum.accumulate(scores),

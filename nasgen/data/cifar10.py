@@ -36,13 +36,13 @@ def cifar10(*, seed: int = 0) -> Dataset:
     """The data set: 45,000 for training, 5,000 of them held out for validation, 10,000 for test.
     Raises ValueError, in one line, where its files are missing, damaged or others."""
     folder, notes = data_folder() / OFFICIAL, ()
-    if not folder.is_dir() and not folder.with_name(PACKED).is_file():
+    if folder.is_dir():
+        train, test = (_read(folder, names) for names in BATCHES.values())
+    elif not folder.with_name(PACKED).is_file():
         raise ValueError(
             f"CIFAR-10 needs {OFFICIAL} (the official binary version, unpacked) or {PACKED}; "
             f"{folder.parent} has neither: set {VARIABLE} to another folder."
         )
-    if folder.is_dir():
-        train, test = (_read(folder, names) for names in BATCHES.values())
     else:
         notes = (
             "The images are JPEG, which is lossy: figures are not those of CIFAR-10's pixels.",

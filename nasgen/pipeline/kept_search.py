@@ -79,12 +79,17 @@ def kept_search(
     return found
 
 
+def journal_file(workdir: Workdir, name: str) -> Path:
+    """Where all scores of a search lie; it is there once one was taken."""
+    return workdir.path / FOLDER / f"{name}.jsonl"
+
+
 def _journaled(
     workdir: Workdir, name: str, problem: Problem, space: Space
 ) -> Callable[[Sequence[Architecture]], Parts]:
     """`problem.measure`, as many networks at a time as there are devices, each kept at once; what
     was kept before is not measured."""
-    path = workdir.path / FOLDER / f"{name}.jsonl"
+    path = journal_file(workdir, name)
     known = {row["architecture"]: row["parts"] for row in journal.read(path)}
     together = jax.device_count()
 

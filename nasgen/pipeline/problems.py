@@ -137,10 +137,9 @@ def make_problem(
         parts = children(mutate_key, "kind", "change", "cells")
         rng = generator(parts["kind"])
         if rng.random() < 0.5:  # a cell
-            cells = list(architecture.cells)
-            index = int(rng.integers(len(cells)))
-            cells[index] = moves.edit_cell(parts["change"], cells[index])
-            return architecture._replace(cells=tuple(cells))
+            index = int(rng.integers(len(architecture.cells)))
+            cell = moves.edit_cell(parts["change"], architecture.cells[index])
+            return macro_space.with_cell(architecture, index, cell)
         macro, kept = moves.edit_macro(parts["change"], architecture)
         fresh = iter(moves.cells(parts["cells"], kept.count(None)))
         return Architecture(macro, tuple(next(fresh) if cell is None else cell for cell in kept))

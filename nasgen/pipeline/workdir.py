@@ -27,21 +27,14 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from nasgen import pretrained, processes
-from nasgen.pipeline import lock
+from nasgen import processes
+from nasgen.pipeline import lock, weights
 from nasgen.pipeline.config import UserError, flat
 from nasgen.pipeline.environment import environment
 
 CONFIG, ENVIRONMENT, RESULTS, STAGES = "config.json", "env.json", "results.json", "stages"
 _UNFINISHED = (".network-*", ".*.json.*", ".*.npz.*")  # what a killed process may have left
 TASK = "task.json"
-# keys of configs that name weights, and the parts that are read of them
-_READ = {
-    "pretrained": ("cells", "macro"),
-    "cells": ("cells",),
-    "weights": ("cells",),
-    "accuracy": ("accuracy",),
-}
 
 
 class Workdir(NamedTuple):
@@ -333,22 +326,10 @@ def _create(path: Path, given: dict[str, Any]) -> Workdir | None:
     return workdir._replace(path=path, created=(*parents, path))
 
 
-def _weights(given: Mapping[str, Any]) -> dict[str, str]:
-    """`NAME/PART` to the hash of all weights that a config names and its run reads."""
-    parts = []
-    for key, value in flat(given).items():
-        kinds = _READ.keys() & key.split(".")
-        parts += [(value, part) for kind in kinds for part in _READ[kind] if isinstance(value, str)]
-    macros = [name for name, part in parts if part == "macro" and pretrained.is_there(name, part)]
-    parts += [(own, "accuracy") for own in map(pretrained.accuracy_of, macros) if own is not None]
-    hashes = {f"{name}/{part}": pretrained.hash_of(name, part) for name, part in parts}
-    return {name: value for name, value in sorted(hashes.items()) if value is not None}
-
-
 def _check_weights(path: Path, given: Mapping[str, Any]) -> None:
     """Raises `UserError` where the run in `path` began with other weights, fewer or more. One that
     an earlier version began says nothing of its weights."""
-    first, now = _environment(path), _weights(given)
+    first, now = _environment(path), weights.hashes(given)
     before = first.get("weights", now)
     other = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
     if other:
@@ -362,7 +343,7 @@ def _fill(path: Path, given: dict[str, Any]) -> Workdir:
     """Makes an empty folder (it may be a mount point) a workdir; config.json comes last."""
     descriptor = lock.acquire(path)
     try:
-        write_json(path / ENVIRONMENT, environment() | {"weights": _weights(given)})
+        write_json(path / ENVIRONMENT, environment() | {"weights": weights.hashes(given)})
         write_json(path / CONFIG, given)
     except BaseException:
         (path / ENVIRONMENT).unlink(missing_ok=True)
@@ -399,7 +380,7 @@ def _environment(path: Path) -> dict[str, Any]:
 
 
 def _note_resume(path: Path, given: Mapping[str, Any]) -> None:
-    first = {"weights": _weights(given)} | _environment(path)
+    first = {"weights": weights.hashes(given)} | _environment(path)
     write_json(path / ENVIRONMENT, {**first, "resumed": [*first.get("resumed", []), environment()]})
 
 

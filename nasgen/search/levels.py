@@ -13,8 +13,8 @@ from jaxtyping import Array, Key
 
 from nasgen.keys import children, generator
 from nasgen.search.problem import BudgetError, Problem, within
-from nasgen.spaces.macro import with_cells
-from nasgen.types import CHANNEL_STEP, MAX_REPEATS, Architecture, Cell, MacroArchitecture
+from nasgen.spaces.macro import with_cell, with_cells
+from nasgen.types import CHANNEL_STEP, MAX_REPEATS, Architecture, MacroArchitecture
 
 _FACTORS = (0.125, 0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16)  # of the hand-made widths
 _DRAWS, _SHARE = 64, 0.25  # random cells for each size, and how many of them must fit
@@ -33,7 +33,7 @@ def cells_only(key: Key[Array, ""], problem: Problem) -> Problem:
         keys = children(mutate_key, "place", "change")
         place = int(generator(keys["place"]).integers(len(architecture.cells)))
         cell = moves.edit_cell(keys["change"], architecture.cells[place])
-        return _with_cell(architecture, place, cell)
+        return with_cell(architecture, place, cell)
 
     def propose(propose_key, num: int) -> list[Architecture]:
         keys, shape = children(propose_key, "clusters", "cells"), (num, len(macro.stages))
@@ -47,7 +47,7 @@ def cells_only(key: Key[Array, ""], problem: Problem) -> Problem:
         old = [one.cells[place] for one, place in zip(parents, places, strict=True)]
         new = written.neighbours(keys["cells"], old)
         changes = zip(parents, places, new, strict=True)
-        return [_with_cell(one, place, cell) for one, place, cell in changes]
+        return [with_cell(one, place, cell) for one, place, cell in changes]
 
     generators = written._replace(propose=propose, vary=vary, fit=list)
     return problem._replace(sample=sample, mutate=mutate, generators=generators)
@@ -56,12 +56,6 @@ def cells_only(key: Key[Array, ""], problem: Problem) -> Problem:
 def _of_clusters(macro: MacroArchitecture, clusters: Sequence[int]) -> MacroArchitecture:
     stages = zip(macro.stages, clusters, strict=True)
     return macro._replace(stages=tuple(stage._replace(cluster=c) for stage, c in stages))
-
-
-def _with_cell(architecture: Architecture, place: int, cell: Cell) -> Architecture:
-    cells = list(architecture.cells)
-    cells[place] = cell
-    return architecture._replace(cells=tuple(cells))
 
 
 def scaled(key: Key[Array, ""], problem: Problem) -> MacroArchitecture:

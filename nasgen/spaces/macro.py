@@ -130,6 +130,13 @@ def with_cells(macros: Sequence[MacroArchitecture], cells: Iterable[Cell]) -> li
     return [Architecture(one, tuple(next(rest) for _ in one.stages)) for one in macros]
 
 
+def with_cell(architecture: Architecture, stage: int, cell: Cell) -> Architecture:
+    """The architecture with another cell in one of its stages, by number."""
+    cells = list(architecture.cells)
+    cells[stage] = cell
+    return architecture._replace(cells=tuple(cells))
+
+
 def _sample_one(rng, num_clusters: int, size: int, max_channels: int) -> MacroArchitecture:
     num_stages = int(rng.integers(1, MAX_STAGES // 2 + 2))
     width = np.exp(rng.uniform(np.log(CHANNEL_STEP), np.log(max(max_channels / 4, CHANNEL_STEP))))
